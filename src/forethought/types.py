@@ -80,7 +80,8 @@ class BoxSpace(Space):
     def encode(self, actions: Array) -> NDArray[np.float32]:
         low, high = np.asarray(self.low), np.asarray(self.high)
         scaled = (np.asarray(actions, dtype=np.float64) - low) / (high - low) * 2.0 - 1.0
-        return scaled.astype(np.float32)
+        result: NDArray[np.float32] = scaled.astype(np.float32)
+        return result
 
     def decode(self, action_A: Array) -> Array:
         low, high = np.asarray(self.low), np.asarray(self.high)

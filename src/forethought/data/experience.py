@@ -15,6 +15,7 @@ class Experience(ABC):
     """A log: a spec and episodes that can be opened one by one, so that logs larger than memory work."""
 
     spec: ExperienceSpec
+    path: Path | None = None  # where it lies, for error messages
 
     @abstractmethod
     def __len__(self) -> int:
@@ -27,6 +28,10 @@ class Experience(ABC):
     @abstractmethod
     def lengths(self) -> tuple[int, ...]:
         """Actions per episode, without reading them."""
+
+    def ids(self) -> tuple[str, ...]:
+        """Episode ids in order. Formats that can tell without reading the episodes override this."""
+        return tuple(episode.id for episode in self)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(index) for index in range(len(self)))
@@ -51,6 +56,9 @@ class Writer(Protocol):
 
     def append(self, episode: Episode) -> None:
         """Write one whole episode durably."""
+
+    def __len__(self) -> int:
+        """Number of episodes held, those of an earlier, interrupted writer included."""
 
     def close(self) -> None:
         """Finish. Idempotent."""

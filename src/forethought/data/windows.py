@@ -1,0 +1,98 @@
+"""Training windows, drawn as a pure function of (seed, update): nothing to save, nothing to shuffle, nothing to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forethought.data.dataset import Dataset
+from forethought.errors import DataError, UsageError
+from forethought.types import Array
+
+
+@final
+@dataclass(frozen=True)
+class WindowBatch:
+    """B windows of T frames, `frameskip` environment steps apart.
+
+    observations: name -> (B, T, ...); actions_BTA: (B, T-1, frameskip * action size), all actions between two frames laid
+    end to end; episode_B: index into the dataset's episodes; row_BT: dataset row of each frame.
+    """
+
+    observations: Mapping[str, Array]
+    actions_BTA: NDArray[np.float32]
+    episode_B: NDArray[np.int64]
+    row_BT: NDArray[np.int64]
+
+
+def sample_windows(
+    dataset: Dataset,
+    *,
+    seed: int,
+    update: int,
+    batch_size: int,
+    num_frames: int,
+    frameskip: int,
+    windows_per_episode: int = 1,
+    rank: int = 0,
+    world_size: int = 1,
+) -> WindowBatch:
+    """Draw windows uniformly over all that fit. The batch depends on (seed, update) alone.
+
+    Rank r of R gets the r-th of R equal shares, so the shares end to end are the one-rank batch. With
+    `windows_per_episode=W`, each W consecutive rows of the batch come from one episode.
+    """
+    groups = _groups(batch_size, windows_per_episode, rank, world_size)
+    span = (num_frames - 1) * frameskip
+    if num_frames < 1 or frameskip < 1:
+        raise UsageError(f"got num_frames={num_frames}, frameskip={frameskip}, expected at least 1 each")
+    choices_E = np.maximum(dataset.lengths - span + 1, 0)
+    ends_E = np.cumsum(choices_E)
+    if not ends_E.size or not ends_E[-1]:
+        longest = int(dataset.lengths.max(initial=0))
+        raise DataError(f"windows need {span} steps, the longest episode has {longest}; lower num_frames or frameskip")
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, update], dtype=np.uint64)))
+    pick_G = generator.integers(0, ends_E[-1], size=groups)
+    episode_B = np.repeat(np.searchsorted(ends_E, pick_G, side="right"), windows_per_episode).astype(np.int64)
+    offset_B = generator.integers(0, choices_E[episode_B])
+    share = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+    episode_B, start_B = episode_B[share], (dataset.starts[episode_B] + offset_B)[share]
+    row_BT = start_B[:, None] + np.arange(num_frames) * frameskip
+    return windows_at(dataset, row_BT, episode_B, frameskip)
+
+
+def windows_at(dataset: Dataset, row_BT: NDArray[np.int64], episode_B: NDArray[np.int64], frameskip: int) -> WindowBatch:
+    """The windows at given rows, which must lie `frameskip` apart within an episode."""
+    observations = {name: np.take(values, row_BT, axis=0) for name, values in dataset.sensors.items()}
+    return WindowBatch(observations, _blocks(dataset, row_BT[:, :-1], frameskip), episode_B, row_BT)
+
+
+def block_actions(dataset: Dataset, rows: NDArray[np.int64], frameskip: int) -> NDArray[np.float32]:
+    """The block of actions that starts at each row, (*rows.shape, frameskip * A); zeros past the episode's end."""
+    actions = _blocks(dataset, rows, frameskip)
+    last = dataset.ends()[dataset.episode_of(rows)]
+    inside = rows[..., None] + np.arange(frameskip) < last[..., None]
+    kept: NDArray[np.float32] = actions * np.repeat(inside, dataset.actions_NA.shape[1], axis=-1)
+    return kept
+
+
+def _blocks(dataset: Dataset, rows: NDArray[np.int64], frameskip: int) -> NDArray[np.float32]:
+    index = np.minimum(rows[..., None] + np.arange(frameskip), len(dataset.actions_NA) - 1)
+    blocks: NDArray[np.float32] = np.take(dataset.actions_NA, index, axis=0)
+    return blocks.reshape(*rows.shape, frameskip * dataset.actions_NA.shape[1])
+
+
+def _groups(batch_size: int, windows_per_episode: int, rank: int, world_size: int) -> int:
+    unit = windows_per_episode * world_size
+    if windows_per_episode < 1 or world_size < 1 or batch_size < 1 or batch_size % unit:
+        raise UsageError(
+            f"got batch_size={batch_size}, expected a multiple of windows_per_episode={windows_per_episode} "
+            f"times world_size={world_size}; round it to {max(1, round(batch_size / max(1, unit))) * unit}"
+        )
+    if not 0 <= rank < world_size:
+        raise UsageError(f"got rank {rank}, expected 0 to {world_size - 1}")
+    return batch_size // windows_per_episode

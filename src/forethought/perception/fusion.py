@@ -1,0 +1,57 @@
+"""Any mix of named sensors: one body each, concatenated, then the two heads. Also the wrapper for a user's frozen module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from forethought.errors import UsageError
+from forethought.perception.encoder import Encoder
+from forethought.perception.heads import TwoHeads
+
+
+@final
+class SensorEncoder(Encoder):
+    """Bodies by sensor name, each (B, ...) -> (B, features); several are fused by one layer before the heads."""
+
+    def __init__(self, bodies: Mapping[str, nn.Module], features: int, scene_size: int, state_size: int) -> None:
+        super().__init__()
+        self.names = tuple(bodies)
+        self.bodies = nn.ModuleList(bodies.values())  # a list: sensor names may hold dots, which module names may not
+        self.fuse = nn.Sequential(nn.Linear(len(bodies) * features, features), nn.SiLU()) if len(bodies) > 1 else nn.Identity()
+        self.heads = TwoHeads(features, scene_size, state_size)
+        self.scene_size, self.latent_size = scene_size, scene_size + state_size
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        parts = [body(observation[name]) for name, body in zip(self.names, self.bodies, strict=True)]
+        z_BD: Tensor = self.heads(self.fuse(torch.cat(parts, -1)))
+        return z_BD
+
+
+@final
+class Frozen(nn.Module):
+    """A user's own module as a body: never trained, its output (B, n) mapped to features by one trained layer."""
+
+    def __init__(self, module: nn.Module, output_size: int, features: int) -> None:
+        super().__init__()
+        self.module = module.requires_grad_(False)
+        self.output_size = output_size
+        self.adapt = nn.Linear(output_size, features)
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self.module.eval()
+        return self
+
+    def forward(self, reading: Tensor) -> Tensor:
+        with torch.no_grad():
+            out = self.module(reading)
+        if out.ndim != 2 or out.shape[-1] != self.output_size:
+            raise UsageError(
+                f"the frozen module gave {tuple(out.shape)}, expected (batch, {self.output_size}); pass its true size"
+            )
+        features: Tensor = self.adapt(out)
+        return features

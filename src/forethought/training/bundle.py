@@ -1,0 +1,93 @@
+"""The parts of a run: made from its configuration, and loaded back from its folder as an agent."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from forethought.agent.agent import AgentConfig, ForethoughtAgent
+from forethought.config import from_json
+from forethought.costs.cost import Cost
+from forethought.costs.critic import CriticCost
+from forethought.costs.goal import GoalDistance
+from forethought.costs.temporal import TemporalDistance
+from forethought.data.dataset import Dataset
+from forethought.data.schema import spec_from_json
+from forethought.data.stats import measure
+from forethought.dynamics.residual_mlp import ResidualMLP
+from forethought.errors import RunError
+from forethought.habits.policy import Habit
+from forethought.perception.build import build_encoder
+from forethought.perception.fusion import SensorEncoder
+from forethought.perception.vectors import VectorNet
+from forethought.training.checkpoint import load_modules
+from forethought.training.config import TrainConfig
+from forethought.training.run import RunFolder
+from forethought.types import ExperienceSpec
+from forethought.world_model import LatentWorldModel
+
+
+@final
+@dataclass(frozen=True)
+class Parts:
+    """All trained modules of a run. `first_dynamics` is the one trained with the encoder; the model holds the final one."""
+
+    encoder: SensorEncoder
+    first_dynamics: ResidualMLP
+    model: LatentWorldModel
+    critic: TemporalDistance
+    habit: Habit
+
+
+def build_parts(spec: ExperienceSpec, config: TrainConfig) -> Parts:
+    """Fresh modules; torch's global generator decides their weights."""
+    encoder = build_encoder(spec, config.encoder)
+    action_size, scene = config.frameskip * spec.action_space.size, config.encoder.scene_size
+    settings, latent = config.dynamics, encoder.latent_size
+    first = ResidualMLP(latent, scene, action_size, settings.width, settings.depth)
+    final_dynamics = ResidualMLP(latent, scene, action_size, settings.width, settings.depth)
+    critic = TemporalDistance(latent, scene, config.heads.width, config.heads.depth, config.heads.limit)
+    habit = Habit(latent, scene, spec.action_space, config.frameskip, config.heads.width, config.heads.depth)
+    return Parts(encoder, first, LatentWorldModel(encoder, final_dynamics), critic, habit)
+
+
+def normalise(parts: Parts, data: Dataset) -> None:
+    """Give every vector sensor's encoder the log's mean and deviation."""
+    statistics = measure(data)
+    for name, body in zip(parts.encoder.names, parts.encoder.bodies, strict=True):
+        if isinstance(body, VectorNet):
+            column = statistics.sensor(name)
+            body.mean.copy_(body.mean.new_tensor(column.mean))
+            body.deviation.copy_(body.deviation.new_tensor(column.std).clamp_min(1e-6))
+
+
+def load_parts(run: str | os.PathLike[str]) -> tuple[ExperienceSpec, TrainConfig, Parts]:
+    """The finished run's spec, configuration and parts, in evaluation mode. Raises RunError."""
+    folder = RunFolder(Path(run).expanduser())
+    if not folder.config.is_file():
+        raise RunError(f"{folder.path}: no run here (no config.json); give the folder that `forethought train` wrote")
+    config = from_json(TrainConfig, folder.config.read_text())
+    spec_path = folder.path / "spec.json"
+    spec = spec_from_json(spec_path.read_text(), spec_path)
+    parts = build_parts(spec, config)
+    load_modules(folder.stage_file("predict"), {"encoder": parts.encoder})
+    load_modules(folder.stage_file("dynamics"), {"dynamics": parts.model.dynamics})
+    load_modules(folder.stage_file("heads"), {"critic": parts.critic, "habit": parts.habit})
+    for module in (parts.model, parts.critic, parts.habit):
+        module.eval().requires_grad_(False)
+    return spec, config, parts
+
+
+def load_agent(run: str | os.PathLike[str], config: AgentConfig | None = None) -> ForethoughtAgent:
+    """The agent of a finished run; `config` overrides how it thinks."""
+    spec, trained, parts = load_parts(run)
+    chosen = config or trained.agent
+    return assemble(parts, spec, replace(trained, agent=chosen))
+
+
+def assemble(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> ForethoughtAgent:
+    """An agent from parts: searching on the critic, or on raw latent distance if `agent.cost` says so."""
+    cost: Cost = GoalDistance() if config.agent.cost == "latent" else CriticCost(parts.critic)
+    return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent)

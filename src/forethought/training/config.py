@@ -1,0 +1,118 @@
+"""What a run is: one frozen typed configuration, written into the run folder, enough to run again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import final
+
+from forethought.agent.agent import AgentConfig
+from forethought.errors import ConfigError, unknown_name
+from forethought.perception.build import EncoderConfig
+from forethought.training.trainer import Schedule
+
+
+@final
+@dataclass(frozen=True)
+class PredictConfig:
+    """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3))
+    episodes: int = 64
+    windows: int = 4
+    num_frames: int = 2
+    prediction: float = 1.0
+    inverse: float = 1.0
+    state_sigreg: float = 0.05
+    scene: float = 3.0
+    straighten: float = 0.0
+
+
+@final
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
+    batch_size: int = 512
+    horizon: int = 4
+    width: int = 256
+    depth: int = 3
+    surprising: float = 0.5
+
+
+@final
+@dataclass(frozen=True)
+class HeadsConfig:
+    """Critic and habit on frozen latents: graphs of imagined steps, exact shortest paths on them, then regression."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
+    batch_size: int = 1024
+    scenes: int = 600
+    nodes: int = 256
+    candidates: int = 16
+    reach: int = 3
+    width: int = 256
+    depth: int = 3
+    limit: float = 60.0
+
+
+@final
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run. `frameskip` environment actions make one block."""
+
+    seed: int = 0
+    frameskip: int = 1
+    threads: int = 0
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+
+SIZES = {"xs": (32, 128, 128), "s": (64, 256, 256), "m": (96, 512, 384), "l": (160, 1024, 768)}
+"""Size dial: narrowest encoder layer, encoder features, width of dynamics and heads."""
+
+SHARES = {"predict": 0.5, "dynamics": 0.28, "heads": 0.14}
+"""Time dial: each stage's share of the clock; the rest is encoding, graphs and calibration."""
+
+
+def sized(config: TrainConfig, size: str) -> TrainConfig:
+    """The configuration at another size. Raises UsageError for a size that does not exist."""
+    if size not in SIZES:
+        raise unknown_name("size", size, SIZES)
+    narrow, features, width = SIZES[size]
+    return replace(
+        config,
+        encoder=replace(config.encoder, width=narrow, features=features),
+        dynamics=replace(config.dynamics, width=width),
+        heads=replace(config.heads, width=width),
+    )
+
+
+def timed(config: TrainConfig, seconds: float) -> TrainConfig:
+    """The configuration whose stages share out that many seconds of wall clock."""
+
+    def within(schedule: Schedule, stage: str) -> Schedule:
+        return replace(schedule, seconds=seconds * SHARES[stage])
+
+    return replace(
+        config,
+        predict=replace(config.predict, schedule=within(config.predict.schedule, "predict")),
+        dynamics=replace(config.dynamics, schedule=within(config.dynamics.schedule, "dynamics")),
+        heads=replace(config.heads, schedule=within(config.heads.schedule, "heads")),
+    )
+
+
+def parse_time(text: str) -> float:
+    """Seconds from "90s", "5m", "1.5h" or a bare number. Raises ConfigError.
+
+    >>> parse_time("5m")
+    300.0
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if not match or float(match[1]) <= 0:
+        raise ConfigError(f"got time '{text}', expected a positive number with s, m or h, such as 90s, 5m, 1.5h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

@@ -1,0 +1,96 @@
+"""Stage `dynamics`: a fresh dynamics on frozen latents, ten times the updates a minute, drawn to what surprised it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from forethought.dynamics.base import Dynamics
+from forethought.errors import DataError
+from forethought.training.config import TrainConfig
+from forethought.training.distributed import Ranks
+from forethought.training.latents import Latents
+from forethought.training.seeds import seed_for
+from forethought.training.trainer import Stage
+
+
+@final
+class Priority(nn.Module):
+    """The last prediction error of every window; a module so that checkpoints hold it."""
+
+    error_N: Tensor
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.register_buffer("error_N", torch.ones(count))
+
+
+@final
+class DynamicsStage(Stage):
+    """Multi-step error of the state part. Contacts are rare and a mean hides them, so the worst 1 % is logged too.
+
+    The scene is taken from another frame of the same episode half of the time: it must not matter which.
+    """
+
+    name = "dynamics"
+
+    def __init__(self, latents: Latents, dynamics: Dynamics, config: TrainConfig, ranks: Ranks) -> None:
+        self.latents, self.dynamics, self.config, self.ranks = latents, dynamics, config, ranks
+        self.settings = config.dynamics
+        self.starts_N = latents.window_starts(self.settings.horizon)
+        if not len(self.starts_N):
+            span = self.settings.horizon * latents.frameskip
+            raise DataError(
+                f"no episode has the {span} steps that dynamics.horizon={self.settings.horizon} blocks need; lower it"
+            )
+        self.priority = Priority(len(self.starts_N))
+        self.frames_per_update = self.settings.batch_size * (self.settings.horizon + 1)
+        self.picked = np.zeros(0, np.int64)
+        self.error_B = torch.zeros(0)
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"dynamics": self.dynamics, "priority": self.priority}
+
+    def trained(self) -> list[nn.Parameter]:
+        return list(self.dynamics.parameters())
+
+    def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        generator = np.random.default_rng(seed_for(self.config.seed, self.name, update))
+        self.picked = self._pick(generator)
+        rows = self.starts_N[self.picked]
+        z_BD = self._start(rows, generator)
+        steps = rows[:, None] + np.arange(self.settings.horizon + 1) * self.latents.frameskip
+        device = next(self.dynamics.parameters()).device
+        actions = self.latents.action_NA[torch.from_numpy(steps[:, :-1])].to(device)
+        wanted = self.latents.z_ND[torch.from_numpy(steps[:, 1:])].to(device)[..., self.latents.scene_size :]
+        z_BD = z_BD.to(device)
+        imagined = self.dynamics.imagine(z_BD, self.dynamics.initial_memory(z_BD), actions.unsqueeze(1))[:, 0]
+        error_BH = (imagined[..., self.latents.scene_size :] - wanted).square().mean(-1)
+        self.error_B = error_BH.detach().mean(-1).cpu()
+        uniform = self.error_B[int(len(rows) * self.settings.surprising) :]
+        unchanged = (z_BD[:, None, self.latents.scene_size :] - wanted).square().mean()
+        return error_BH.mean(), {"uniform": uniform.mean(), "p99": uniform.quantile(0.99), "unchanged": unchanged}
+
+    def after_update(self, update: int) -> None:
+        self.priority.error_N[torch.from_numpy(self.picked)] = self.error_B
+
+    def _pick(self, generator: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        count, surprising = self.settings.batch_size, int(self.settings.batch_size * self.settings.surprising)
+        uniform = generator.integers(0, len(self.starts_N), count - surprising)
+        total = self.priority.error_N.double().cumsum(0).numpy()
+        drawn = np.searchsorted(total, generator.random(surprising) * total[-1]).clip(0, len(self.starts_N) - 1)
+        return np.concatenate([drawn, uniform]).astype(np.int64)
+
+    def _start(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], generator: np.random.Generator) -> Tensor:
+        z_BD = self.latents.z_ND[torch.from_numpy(rows)]
+        if not self.latents.scene_size:
+            return z_BD
+        episode = self.latents.episode_of(rows)
+        other = self.latents.starts_E[episode] + generator.integers(0, self.latents.lengths_E[episode] + 1)
+        swap = torch.from_numpy(generator.random(len(rows)) < 0.5)
+        scene = torch.where(swap[:, None], self.latents.z_ND[torch.from_numpy(other)], z_BD)[:, : self.latents.scene_size]
+        return torch.cat([scene, z_BD[:, self.latents.scene_size :]], -1)

@@ -1,0 +1,99 @@
+"""Stage `predict`: encoder and dynamics together, from pixels and states, end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from forethought.data.dataset import Dataset
+from forethought.data.windows import sample_windows
+from forethought.dynamics.base import Dynamics
+from forethought.errors import CollapseError
+from forethought.objectives.episode import scene_spread, within_episode_sigreg
+from forethought.objectives.inverse import InverseHead, inverse_error
+from forethought.objectives.prediction import prediction_error, unchanged_error
+from forethought.objectives.rank import effective_rank
+from forethought.objectives.straighten import curvature
+from forethought.perception.encoder import Encoder
+from forethought.training.config import TrainConfig
+from forethought.training.distributed import Ranks, gather_batch
+from forethought.training.seeds import generator_for
+from forethought.training.trainer import Stage
+
+
+@final
+class PredictStage(Stage):
+    """Loss: multi-step prediction, inverse dynamics, the state's spread within episodes, the scene's across them."""
+
+    name = "predict"
+
+    def __init__(self, data: Dataset, encoder: Encoder, dynamics: Dynamics, config: TrainConfig, ranks: Ranks) -> None:
+        self.data, self.encoder, self.dynamics, self.config, self.ranks = data, encoder, dynamics, config, ranks
+        self.device = next(encoder.parameters()).device
+        state_size = encoder.latent_size - encoder.scene_size
+        self.inverse = InverseHead(state_size, dynamics.action_size).to(self.device)
+        settings = config.predict
+        self.frames_per_update = settings.episodes * settings.windows * settings.num_frames
+        self.recent: Tensor | None = None
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {"encoder": self.encoder, "dynamics": self.dynamics, "inverse": self.inverse}
+
+    def trained(self) -> list[nn.Parameter]:
+        return [p for module in self.modules().values() for p in module.parameters() if p.requires_grad]
+
+    def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        settings, scene_size = self.config.predict, self.encoder.scene_size
+        z_BTD, actions_BTA = self._latents(update)
+        generator = generator_for(self.config.seed, self.name, update)
+        error_BH = prediction_error(self.dynamics, z_BTD, actions_BTA, scene_size)
+        state_BTE = z_BTD[..., scene_size:]
+        parts = {
+            "prediction": error_BH.mean(),
+            "inverse": inverse_error(self.inverse, state_BTE, actions_BTA),
+            "state_sigreg": within_episode_sigreg(state_BTE[:, 0], settings.windows, generator),
+        }
+        weights = {"prediction": settings.prediction, "inverse": settings.inverse, "state_sigreg": settings.state_sigreg}
+        if scene_size and settings.windows > 1:
+            scenes = z_BTD[..., :scene_size].flatten(0, 1)
+            parts["scene"] = scene_spread(scenes, settings.windows * settings.num_frames, generator)
+            weights["scene"] = settings.scene
+        if settings.straighten and z_BTD.shape[1] > 2:
+            parts["curvature"] = curvature(state_BTE)
+            weights["curvature"] = settings.straighten
+        self.recent = state_BTE.detach()[:, 0]
+        unchanged = unchanged_error(z_BTD.detach(), scene_size).mean()
+        logged = {**{k: v.detach() for k, v in parts.items()}, "unchanged": unchanged}
+        return torch.stack([weights[k] * v for k, v in parts.items()]).sum(), logged
+
+    def monitor(self, update: int, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """Effective rank of the state; a latent that stays nearly constant after the start ends the run."""
+        if self.recent is None:
+            return {}
+        rank, deviation = float(effective_rank(self.recent)), float(self.recent.std(0).mean())
+        if update >= 200 and (rank < 1.5 or deviation < 1e-3):
+            raise CollapseError(
+                f"the latent collapsed at update {update} (effective rank {rank:.2f}, deviation {deviation:.1e}); "
+                "raise predict.state_sigreg or predict.inverse, lower the learning rate, or check that the sensors change"
+            )
+        return {"rank": rank}
+
+    def _latents(self, update: int) -> tuple[Tensor, Tensor]:
+        settings = self.config.predict
+        batch = sample_windows(
+            self.data, seed=self.config.seed, update=update, batch_size=settings.episodes * settings.windows,
+            num_frames=settings.num_frames, frameskip=self.config.frameskip, windows_per_episode=settings.windows,
+            rank=self.ranks.rank, world_size=self.ranks.world_size,
+        )  # fmt: skip
+        count = batch.actions_BTA.shape[0]
+        observation = {
+            name: torch.from_numpy(values.reshape(count * settings.num_frames, *values.shape[2:])).to(self.device)
+            for name, values in batch.observations.items()
+        }
+        z_ND: Tensor = self.encoder(observation)
+        actions = torch.from_numpy(batch.actions_BTA).to(self.device)
+        z_BTD = z_ND.reshape(count, settings.num_frames, -1)
+        return gather_batch(z_BTD, self.ranks), gather_batch(actions, self.ranks)

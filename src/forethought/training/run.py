@@ -1,0 +1,112 @@
+"""The run folder: everything about a run, and the bundle that is deployed. No pickle; every file is replaced atomically."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from forethought.errors import RunError
+from forethought.training.files import write_atomic
+
+
+@final
+@dataclass(frozen=True)
+class RunFolder:
+    """Names inside a run folder, and its small journal of finished stages and clocks."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def latents(self) -> Path:
+        return self.path / "work" / "latents.npy"
+
+    @property
+    def calibration(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def checkpoint(self, stage: str) -> Path:
+        """Where an unfinished stage keeps what it needs to go on."""
+        return self.path / "work" / f"{stage}.checkpoint.safetensors"
+
+    def stage_file(self, stage: str) -> Path:
+        """Where a finished stage keeps its weights."""
+        return self.path / f"{stage}.safetensors"
+
+    def is_finished(self, stage: str) -> bool:
+        return stage in self._journal().get("finished", {})
+
+    def finish_stage(self, stage: str, updates: int, seconds: float, cpu_seconds: float) -> None:
+        """Note that a stage is done, and drop its checkpoint."""
+        journal = self._journal()
+        entry = {"updates": updates, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
+        journal.setdefault("finished", {})[stage] = entry
+        self._write_journal(journal)
+        self.checkpoint(stage).unlink(missing_ok=True)
+
+    def stage_costs(self) -> dict[str, dict[str, float]]:
+        """Stage -> updates, seconds, cpu_seconds of every finished stage."""
+        costs: dict[str, dict[str, float]] = self._journal().get("finished", {})
+        return costs
+
+    def clock(self, stage: str) -> tuple[float, float]:
+        """Wall and CPU seconds that an unfinished stage had used at its last checkpoint."""
+        wall, cpu = self._journal().get("clocks", {}).get(stage, (0.0, 0.0))
+        return float(wall), float(cpu)
+
+    def save_clock(self, stage: str, wall: float, cpu: float) -> None:
+        journal = self._journal()
+        journal.setdefault("clocks", {})[stage] = [wall, cpu]
+        self._write_journal(journal)
+
+    def append_metrics(self, line: str) -> None:
+        """One JSON line."""
+        with self.metrics.open("a") as handle:
+            handle.write(line + "\n")
+
+    def truncate_metrics(self, stage: str, update: int) -> None:
+        """Forget lines of a stage beyond an update: they will be made again."""
+        if not self.metrics.is_file():
+            return
+        kept = [line for line in self.metrics.read_text().splitlines() if _keeps(line, stage, update)]
+        write_atomic(self.metrics, "".join(line + "\n" for line in kept))
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All metrics lines, oldest first."""
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text().splitlines() if line]
+
+    def _journal(self) -> dict[str, Any]:
+        path = self.path / "journal.json"
+        if not path.is_file():
+            return {}
+        try:
+            journal: dict[str, Any] = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path}: not JSON ({error}); restore it, or train into a new folder") from None
+        return journal
+
+    def _write_journal(self, journal: dict[str, Any]) -> None:
+        write_atomic(self.path / "journal.json", json.dumps(journal, indent=1) + "\n")
+
+
+def _keeps(line: str, stage: str, update: int) -> bool:
+    try:
+        entry = json.loads(line)
+    except json.JSONDecodeError:  # the last line of a killed run may be cut
+        return False
+    return bool(entry.get("stage") != stage or entry.get("update", 0) <= update)

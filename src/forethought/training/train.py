@@ -1,0 +1,130 @@
+"""The front door: from a log to a run folder that holds an agent. Every stage resumes where it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from safetensors.torch import save_file
+
+from forethought.config import to_json
+from forethought.data import open_log
+from forethought.data.dataset import Dataset
+from forethought.data.schema import spec_to_json
+from forethought.data.split import Split
+from forethought.data.stats import measure
+from forethought.errors import ConfigError, TrainingError
+from forethought.training.bundle import Parts, build_parts, normalise
+from forethought.training.calibrate import calibrate
+from forethought.training.checkpoint import load_modules, read_tensors
+from forethought.training.config import TrainConfig
+from forethought.training.distributed import Ranks, join_ranks
+from forethought.training.dynamics import DynamicsStage
+from forethought.training.files import write_atomic, write_atomic_with
+from forethought.training.graphs import Graph
+from forethought.training.heads import HeadsStage, imagine_graphs
+from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
+from forethought.training.predict import PredictStage
+from forethought.training.progress import Silent, Watcher
+from forethought.training.run import RunFolder
+from forethought.training.trainer import Schedule, Stage, run_stage
+
+
+class Interrupted(TrainingError):
+    """Training was stopped on request; everything is saved, and the same command goes on."""
+
+    exit_code = 130
+
+
+def train(
+    log: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    config: TrainConfig | None = None,
+    *,
+    watcher: Watcher | None = None,
+) -> RunFolder:
+    """Train on a log into a run folder, or go on where an earlier call stopped.
+
+    Raises DataError for a log that cannot be used, ConfigError if the folder holds a run of another configuration,
+    CollapseError and TrainingError when learning fails, Interrupted on Ctrl-C (saved; call again to go on).
+    """
+    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), config or TrainConfig(), watcher or Silent())
+    job.run_all()
+    return job.run
+
+
+@final
+@dataclass
+class _Job:
+    log: Path
+    run: RunFolder
+    config: TrainConfig
+    watcher: Watcher
+
+    def run_all(self) -> None:
+        if self.config.threads:
+            torch.set_num_threads(self.config.threads)
+        torch.manual_seed(self.config.seed)
+        ranks = join_ranks()
+        experience = open_log(self.log)
+        data = Dataset.load(experience, Split.TRAIN)
+        held_out = Dataset.load(experience, Split.CALIBRATE)
+        self._open_folder(data, ranks)
+        parts = build_parts(data.spec, self.config)
+        normalise(parts, data)
+        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, ranks)
+        self._stage(predict, self.config.predict.schedule, ranks)
+        latents, held_out_latents = self._encode(data, parts, "latents"), self._encode(held_out, parts, "held-out")
+        dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, ranks)
+        self._stage(dynamics, self.config.dynamics.schedule, ranks)
+        parts.model.dynamics.requires_grad_(False)
+        graph = self._graphs(latents, parts)
+        heads = HeadsStage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
+        self._stage(heads, self.config.heads.schedule, ranks)
+        if ranks.is_main:
+            figures = calibrate(held_out_latents, parts.model.dynamics, parts.critic)
+            write_atomic(self.run.calibration, to_json(figures))
+
+    def _open_folder(self, data: Dataset, ranks: Ranks) -> None:
+        text = to_json(self.config)
+        if self.run.config.is_file() and self.run.config.read_text() != text:
+            raise ConfigError(
+                f"{self.run.path} holds a run of another configuration; give another folder, or the same options to go on"
+            )
+        if ranks.is_main:
+            self.run.path.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.run.config, text)
+            write_atomic(self.run.path / "spec.json", spec_to_json(data.spec))
+            write_atomic(self.run.path / "stats.json", measure(data).to_json())
+
+    def _stage(self, stage: Stage, schedule: Schedule, ranks: Ranks) -> None:
+        if self.run.is_finished(stage.name):
+            load_modules(self.run.stage_file(stage.name), stage.modules())
+            return
+        outcome = run_stage(stage, schedule, self.run, ranks, self.watcher)
+        if outcome.interrupted:
+            raise Interrupted(
+                f"stopped in stage '{stage.name}' after update {outcome.updates}, saved; the same command goes on"
+            )
+
+    def _encode(self, data: Dataset, parts: Parts, name: str) -> Latents:
+        path = self.run.path / "work" / f"{name}.npy"
+        parts.model.eval()
+        if not is_encoded(path, data.num_rows):
+            encode_rows(parts.model, data, path, self.watcher)
+        return load_latents(path, data, self.config.frameskip, self.config.encoder.scene_size)
+
+    def _graphs(self, latents: Latents, parts: Parts) -> Graph:
+        path = self.run.path / "work" / "graphs.safetensors"
+        if path.is_file():
+            tensors: Mapping[str, torch.Tensor] = read_tensors(path)[0]
+            return Graph(tensors["scene"], tensors["state"], tensors["distance"])
+        graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
+        tensors = {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN}
+        whole = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+        write_atomic_with(path, lambda temporary: save_file(whole, temporary))
+        return graph
