@@ -1,0 +1,38 @@
+"""Forethought: from logged experience to an agent that predicts, plans, and knows when it is wrong.
+
+>>> import forethought
+>>> forethought.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forethought.arena.evaluate import evaluate
+    from forethought.data import open_log, write_log
+    from forethought.planning.loop import search as plan
+    from forethought.training.bundle import load_agent
+    from forethought.training.train import train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "load_agent", "open_log", "plan", "train", "write_log"]
+
+_HOMES = {
+    "evaluate": ("forethought.arena.evaluate", "evaluate"),
+    "load_agent": ("forethought.training.bundle", "load_agent"),
+    "open_log": ("forethought.data", "open_log"),
+    "plan": ("forethought.planning.loop", "search"),
+    "train": ("forethought.training.train", "train"),
+    "write_log": ("forethought.data", "write_log"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load the public names when they are first used, so that importing the package stays instant."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'forethought' has no attribute '{name}'; it has {', '.join(__all__)}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.errors import UsageError
+from forethought.types import BoxSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
 Floats = NDArray[np.float64]
 BORDER = 0.05  # thickness of the outer wall
@@ -181,6 +183,39 @@ def wander(generators: list[np.random.Generator], memory_N2: Floats, turn: float
     heading = np.where(start[:, None], fresh, memory_N2)
     jitter = np.stack([g.normal(0, 0.2, 2) for g in generators])
     return np.clip(heading + jitter, -1, 1), heading
+
+
+def log_spec(size: int = 64) -> ExperienceSpec:
+    """What `record` records: one camera, two-dimensional actions."""
+    return ExperienceSpec((Sensor("image", SensorKind.IMAGE, (size, size, 3), "uint8"),), BoxSpace((-1.0, -1.0), (1.0, 1.0)))
+
+
+def record(count: int, steps: int, seed: int, *, random: bool, policy: str = "wander", size: int = 64) -> Iterator[Episode]:
+    """Episodes of `wander` or `random`, many copies at once; episode i depends on (seed, i) alone. Positions are metadata."""
+    if policy not in ("wander", "random"):
+        raise UsageError(f"unknown policy '{policy}'; known: wander, random")
+    for first in range(0, count, 64):
+        yield from _record_batch(range(first, min(first + 64, count)), steps, seed, random, policy, size)
+
+
+def _record_batch(indices: range, steps: int, seed: int, random: bool, policy: str, size: int) -> Iterator[Episode]:
+    streams = [np.random.default_rng([seed, index]) for index in indices]
+    layout = random_layout(streams) if random else fixed_layout(len(indices))
+    painter, act = Painter(size), wander if policy == "wander" else random_walk
+    background, position, memory = painter.background(layout), random_position(layout, streams), np.zeros((len(indices), 2))
+    frames, positions, actions = [painter.draw(background, position)], [position], []
+    for _ in range(steps):
+        action, memory = act(streams, memory)
+        position = move(layout, position, action)
+        actions.append(action.astype(np.float32))
+        positions.append(position)
+        frames.append(painter.draw(background, position))
+    images, path, taken = np.stack(frames, 1), np.stack(positions, 1).astype(np.float32), np.stack(actions, 1)
+    kind = "random" if random else "fixed"
+    for row, index in enumerate(indices):
+        yield Episode(
+            f"two-room-{kind}-{seed}-{index:06d}", {"image": images[row]}, taken[row], metadata={"position": path[row]}
+        )
 
 
 class TwoRoomEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):

@@ -33,9 +33,9 @@ class PredictConfig:
 class DynamicsConfig:
     """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error."""
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
     batch_size: int = 512
-    horizon: int = 4
+    horizon: int = 2
     width: int = 256
     depth: int = 3
     surprising: float = 0.5

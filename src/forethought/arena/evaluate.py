@@ -1,0 +1,71 @@
+"""Evaluate a finished run: floors, the agent, its ablations, on the same pairs; figures to JSON, a report to read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from forethought.arena.protocol import Result, evaluate_rule, save_results
+from forethought.arena.protocol import evaluate as evaluate_agent
+from forethought.arena.statistics import mcnemar
+from forethought.arena.task import Task
+from forethought.arena.tasks import make_task
+from forethought.training.bundle import assemble, load_parts
+from forethought.training.run import RunFolder
+
+
+@final
+@dataclass(frozen=True)
+class Evaluation:
+    """Results by agent, the agent's first; `p_against_floor`: exact McNemar against the highest floor."""
+
+    results: tuple[Result, ...]
+    floor: str
+    p_against_floor: float
+
+    @property
+    def agent(self) -> Result:
+        return self.results[0]
+
+
+def evaluate(
+    run: str | os.PathLike[str],
+    task: str | Task,
+    *,
+    count: int = 300,
+    seed: int = 0,
+    modes: tuple[str, ...] = ("plan", "habit", "latent"),
+    out: str | os.PathLike[str] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Evaluate a run on a task: n pairs, every floor, and the agent in several modes; writes `evaluation.json` in the run.
+
+    Modes: "plan" (habit-warmed search on the critic), "habit" (no search), "latent" (search on raw latent distance, as
+    published planners do). Raises RunError and UsageError.
+    """
+    spec, config, parts = load_parts(run)
+    chosen = make_task(task) if isinstance(task, str) else task
+    pairs = chosen.pairs(count, seed)
+    results = []
+    for mode in modes:
+        agent_config = replace(
+            config.agent, mode="habit" if mode == "habit" else "plan", cost="latent" if mode == "latent" else "critic"
+        )
+        agent_config = replace(agent_config, warm_start=mode != "latent")
+        agent = assemble(parts, spec, replace(config, agent=agent_config))
+
+        def tell(done: int, mode: str = mode) -> None:
+            if progress is not None:
+                progress(mode, done, len(pairs))
+
+        results.append(evaluate_agent(agent, chosen, pairs, mode, tell))
+    floors = [evaluate_rule(rule, chosen, pairs, name) for name, rule in chosen.floors().items()]
+    best = max((f for f in floors if f.agent != "oracle"), key=lambda f: f.success().share)
+    p = mcnemar([o.success for o in results[0].outcomes], [o.success for o in best.outcomes])
+    target = Path(out) if out is not None else Path(run).expanduser() / "evaluation.json"
+    costs = RunFolder(Path(run).expanduser()).stage_costs()
+    save_results(target, [*results, *floors], [config.seed, seed], {"seed": config.seed, "stages": costs})
+    return Evaluation((*results, *floors), best.agent, p)

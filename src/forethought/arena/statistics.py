@@ -1,0 +1,61 @@
+"""The few statistics that a success figure needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class Interval:
+    """A share and its confidence interval, all in [0, 1]."""
+
+    share: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.share:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+def wilson(successes: int, count: int, z: float = 1.959964) -> Interval:
+    """Wilson's 95 % score interval (1927); an empty sample knows nothing: [0, 1].
+
+    >>> str(wilson(97, 100))
+    '97.0 % [91.5, 99.0]'
+    """
+    if count == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    share = successes / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def mcnemar(first: list[bool], second: list[bool]) -> float:
+    """Exact two-sided McNemar p-value of two agents on the same pairs.
+
+    >>> round(mcnemar([True] * 6, [False] * 6), 4)
+    0.0312
+    """
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    differ = only_first + only_second
+    if differ == 0:
+        return 1.0
+    tail = sum(math.comb(differ, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2.0 * tail / float(2**differ))
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The nearest-rank percentile; NaN for no values.
+
+    >>> percentile([3.0, 1.0, 2.0], 0.5)
+    2.0
+    """
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, math.ceil(share * len(ordered)) - 1))]

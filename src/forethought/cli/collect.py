@@ -1,0 +1,80 @@
+"""`forethought collect`: record any Gymnasium environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forethought.cli.output import Show, emit, guarded
+
+
+def collect(
+    env: Annotated[str, typer.Argument(help="A Gymnasium id, such as forethought/TwoRoom-v1 or CartPole-v1.")],
+    out: Annotated[Path, typer.Option(help="The log to write or to go on with (.h5, or a folder for NPZ).")],
+    episodes: Annotated[int, typer.Option(min=1)] = 100,
+    policy: Annotated[str, typer.Option(help="random, or scripted:wander for forethought/TwoRoom-v1.")] = "random",
+    steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 200,
+    layout: Annotated[str, typer.Option(help="For forethought/TwoRoom-v1: fixed or random.")] = "fixed",
+    seed: int = 0,
+    json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Record episodes; killed and started again, it goes on after the last complete one."""
+    guarded(lambda: _collect(env, out, episodes, policy, steps, layout, seed, json))
+
+
+def _collect(env: str, out: Path, episodes: int, policy: str, steps: int, layout: str, seed: int, json: bool) -> None:
+    with Show() as show:
+        if env == "forethought/TwoRoom-v1":
+            added = _two_room(out, episodes, policy, steps, layout, seed, show)
+        else:
+            added = _gymnasium(env, out, episodes, policy, steps, seed, show)
+    emit({"log": str(out), "added": added, "episodes": episodes}, json, f"{out}: {added} episodes added, {episodes} in all")
+
+
+def _two_room(out: Path, episodes: int, policy: str, steps: int, layout: str, seed: int, show: Show) -> int:
+    from forethought.data import open_writer
+    from forethought.envs.two_room import log_spec, record
+    from forethought.errors import unknown_name
+
+    if layout not in ("fixed", "random"):
+        raise unknown_name("layout", layout, ["fixed", "random"])
+    writer = open_writer(out, log_spec())
+    have = len(writer)
+    for index, episode in enumerate(
+        record(episodes, steps, seed, random=layout == "random", policy=policy.removeprefix("scripted:"))
+    ):
+        if index >= have:
+            writer.append(episode)
+            show.count("collect", index + 1, episodes)
+    writer.close()
+    return max(0, episodes - have)
+
+
+def _gymnasium(env: str, out: Path, episodes: int, policy: str, steps: int, seed: int, show: Show) -> int:
+    import gymnasium
+
+    import forethought.envs  # noqa: F401  (registers our ids)
+    from forethought.data import open_writer
+    from forethought.data.record import collect, random_policy, spec_of
+    from forethought.errors import UsageError, unknown_name
+
+    if policy != "random":
+        raise unknown_name("policy for this environment", policy, ["random"])
+
+    def make() -> Any:
+        try:
+            return gymnasium.make(env)
+        except gymnasium.error.Error as error:
+            raise UsageError(f"cannot make '{env}': {error}; check the id, and that its package is installed") from None
+
+    example = make()
+    writer = open_writer(out, spec_of(example))
+    example.close()
+    added = collect(
+        make, random_policy, episodes, writer, seed=seed, max_steps=steps,
+        progress=lambda index, episode: show.count("collect", index + 1, episodes),
+    )  # fmt: skip
+    writer.close()
+    return added

@@ -1,0 +1,51 @@
+"""`forethought eval`: figures that can be trusted, and a report to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forethought.cli.output import Show, emit, guarded
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    task: Annotated[str, typer.Option(help="A task id, such as two-room-fixed-v1.")],
+    n: Annotated[int, typer.Option(min=1, help="Start-goal pairs.")] = 300,
+    seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
+    json: Annotated[bool, typer.Option("--json")] = False,
+    debug: Annotated[bool, typer.Option("--debug")] = False,
+) -> None:
+    """Evaluate against every floor on the same pairs; writes evaluation.json and report.html into the run."""
+    guarded(lambda: _evaluate(run, task, n, seed, json), debug)
+
+
+def _evaluate(run: Path, task: str, n: int, seed: int, json: bool) -> None:
+    import torch
+
+    from forethought.arena.evaluate import evaluate as run_evaluation
+    from forethought.arena.report import write_report
+
+    torch.set_num_threads(1)  # one decision is too small for more: a second thread only waits
+    with Show() as show:
+        found = run_evaluation(run, task, count=n, seed=seed, progress=show.count)
+    report = write_report(run, task, found)
+    record: dict[str, Any] = {"report": str(report), "p_against_floor": found.p_against_floor, "floor": found.floor}
+    record["success"] = {
+        r.agent: [r.success().share, r.success().low, r.success().high, len(r.outcomes)] for r in found.results
+    }
+    emit(record, json, table(found) + f"\nreport: {report}")
+
+
+def table(found: Any) -> str:
+    """The success table as text."""
+    lines = [f"{found.agent.task}: n = {len(found.agent.outcomes)}, {found.agent.solved_at_start} solved at the start removed"]
+    for result in found.results:
+        classes = sorted({c for o in result.outcomes for c in o.classes})
+        parts = [f"{c} {result.success(c)}" for c in classes]
+        timing = f"   p50 {result.latency(0.5):.1f} ms, p99 {result.latency(0.99):.1f} ms" if result.latency(0.5) > 0 else ""
+        lines.append(f"  {result.agent:<9}{result.success()!s:<24} {'  '.join(parts)}{timing}")
+    lines.append(f"  {found.agent.agent} against '{found.floor}': exact McNemar p = {found.p_against_floor:.2g}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""What every command shares: data to stdout, talk to stderr, one clear line for an error, the exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from forethought.errors import ForethoughtError
+
+talk = Console(stderr=True, highlight=False)
+
+
+def emit(data: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The command's result on stdout: JSON for programs, or text for people."""
+    sys.stdout.write((json.dumps(data, indent=1, default=str) if as_json else text).rstrip() + "\n")
+
+
+def guarded(work: Callable[[], None], debug: bool = False) -> None:
+    """Run a command's work; errors made on purpose become one line and their exit code."""
+    try:
+        work()
+    except ForethoughtError as error:
+        if debug:
+            raise
+        talk.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        talk.print("interrupted; what was complete is kept, the same command goes on", soft_wrap=True)
+        raise typer.Exit(130) from None
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+@final
+class Show:
+    """A training watcher: a bar on a terminal, a bare line every few seconds otherwise."""
+
+    def __init__(self) -> None:
+        self.bar: Progress | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.spoken = 0.0
+        if talk.is_terminal:
+            columns = (
+                TextColumn("{task.description:<9}"),
+                BarColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeRemainingColumn(),
+            )
+            self.bar = Progress(*columns, console=talk)
+            self.bar.start()
+
+    def __enter__(self) -> Show:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def note(self, text: str) -> None:
+        talk.print(_plain(text))
+
+    def progress(self, progress: Any) -> None:
+        """Show one moment of a stage (training's Progress)."""
+        names = {"loss": "loss", "rank": "rank", "p99": "worst 1 %", "off": "off by"}
+        figures = "  ".join(f"{names[k]} {v:.3g}" for k, v in progress.metrics.items() if k in names)
+        if progress.frames_per_second:
+            figures += f"  {progress.frames_per_second:,.0f} frames/s"
+        self.count(progress.stage, progress.done, progress.total, figures)
+
+    def count(self, what: str, done: int, total: int, figures: str = "") -> None:
+        """Show a plain count."""
+        if self.bar is not None:
+            if what not in self.tasks:
+                self.tasks[what] = self.bar.add_task(what, total=total, figures="")
+            self.bar.update(self.tasks[what], completed=done, total=total, figures=figures)
+        elif done >= total or time.monotonic() - self.spoken > 10:
+            self.spoken = time.monotonic()
+            talk.print(_plain(f"{what}: {done}/{total} {figures}".rstrip()))

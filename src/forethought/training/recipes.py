@@ -1,0 +1,21 @@
+"""Recipes: Python functions that return a configuration. A recipe says what log it was measured on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from forethought.perception.build import EncoderConfig
+from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
+from forethought.training.trainer import Schedule
+
+
+def two_room_fixed(seed: int = 0) -> TrainConfig:
+    """The demo: 600 wandering episodes of 64 steps, 64 px, two threads, about two minutes."""
+    base = TrainConfig(seed=seed)
+    return replace(
+        base,
+        encoder=EncoderConfig(scene_size=0, state_size=16),
+        predict=PredictConfig(schedule=Schedule(updates=900, learning_rate=2e-3), state_sigreg=0.02, inverse=3.0),
+        dynamics=DynamicsConfig(schedule=Schedule(updates=2500, learning_rate=3e-3, weight_decay=1e-4, decay=0.5)),
+        heads=HeadsConfig(schedule=Schedule(updates=2000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5), scenes=48),
+    )
