@@ -8,13 +8,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.protocol import Result, evaluate_rule, save_results
 from forethought.arena.protocol import evaluate as evaluate_agent
 from forethought.arena.statistics import mcnemar
 from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
-from forethought.training.bundle import assemble, load_parts
+from forethought.errors import unknown_name
+from forethought.training.bundle import Parts, assemble, load_parts
+from forethought.training.config import TrainConfig
 from forethought.training.run import RunFolder
+from forethought.types import ExperienceSpec
+
+MODES = ("plan", "habit", "latent")
+
+
+def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode: str) -> ForethoughtAgent:
+    """The run's agent as one of MODES. Raises UsageError for another name."""
+    if mode not in MODES:
+        raise unknown_name("mode", mode, MODES)
+    thinking = replace(
+        config.agent,
+        mode="habit" if mode == "habit" else "plan",
+        cost="latent" if mode == "latent" else "critic",
+        warm_start=mode != "latent",
+    )
+    return assemble(parts, spec, replace(config, agent=thinking))
 
 
 @final
@@ -37,7 +56,7 @@ def evaluate(
     *,
     count: int = 300,
     seed: int = 0,
-    modes: tuple[str, ...] = ("plan", "habit", "latent"),
+    modes: tuple[str, ...] = MODES,
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
@@ -51,11 +70,7 @@ def evaluate(
     pairs = chosen.pairs(count, seed)
     results = []
     for mode in modes:
-        agent_config = replace(
-            config.agent, mode="habit" if mode == "habit" else "plan", cost="latent" if mode == "latent" else "critic"
-        )
-        agent_config = replace(agent_config, warm_start=mode != "latent")
-        agent = assemble(parts, spec, replace(config, agent=agent_config))
+        agent = agent_in_mode(parts, spec, config, mode)
 
         def tell(done: int, mode: str = mode) -> None:
             if progress is not None:

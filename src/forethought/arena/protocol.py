@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -20,8 +21,12 @@ from numpy.typing import NDArray
 from forethought.agent.protocol import Agent
 from forethought.arena.statistics import Interval, percentile, wilson
 from forethought.arena.task import Pair, Rule, RunningEpisode, Task
+from forethought.arena.workers import spread
 from forethought.data.durable import atomic_write_bytes
 from forethought.types import Mode
+
+CLAIM = 300
+"""Fewer pairs than this are for developing, and say so."""
 
 
 @final
@@ -64,16 +69,29 @@ class Result:
         return percentile([ms for o in self.outcomes for ms in o.milliseconds], share)
 
     def per_solved(self, what: str) -> float:
-        """Mean predictor passes, planner calls or CPU seconds spent, failures included, for each task solved."""
-        total = sum(float(getattr(o, what)) for o in self.outcomes)
-        return total / max(1, sum(o.success for o in self.outcomes))
+        """Mean predictor passes, planner calls or CPU seconds spent, failures included, per task solved (inf: none was)."""
+        total, solved = sum(float(getattr(o, what)) for o in self.outcomes), sum(o.success for o in self.outcomes)
+        return total / solved if solved else math.inf
+
+    def marks(self) -> tuple[str, ...]:
+        """What stands in the way of a claim; printed beside the figure."""
+        return (f"n = {len(self.outcomes)}, fewer than {CLAIM}: for developing only",) if len(self.outcomes) < CLAIM else ()
 
 
 def evaluate(
-    agent: Agent, task: Task, pairs: Sequence[Pair], name: str, progress: Callable[[int], None] | None = None
+    agent: Agent,
+    task: Task,
+    pairs: Sequence[Pair],
+    name: str,
+    progress: Callable[[int], None] | None = None,
+    *,
+    workers: int = 1,
 ) -> Result:
-    """Run an agent on every pair that is not solved at the start. Results do not depend on the order of pairs."""
-    return _run(lambda pair: run_episode(agent, task, pair), task, pairs, name, progress)
+    """Run an agent on every pair that is not solved at the start. Results depend neither on the pairs' order nor on `workers`.
+
+    Several workers disturb each other's clocks: take milliseconds and CPU seconds from one.
+    """
+    return _run(lambda pair: run_episode(agent, task, pair), task, pairs, name, progress, workers)
 
 
 def evaluate_rule(rule: Rule, task: Task, pairs: Sequence[Pair], name: str) -> Result:
@@ -111,11 +129,16 @@ def _run_rule(rule: Rule, task: Task, pair: Pair) -> Outcome:
 
 
 def _run(
-    one: Callable[[Pair], Outcome], task: Task, pairs: Sequence[Pair], name: str, progress: Callable[[int], None] | None
+    one: Callable[[Pair], Outcome],
+    task: Task,
+    pairs: Sequence[Pair],
+    name: str,
+    progress: Callable[[int], None] | None,
+    workers: int = 1,
 ) -> Result:
     outcomes = []
-    for index, pair in enumerate(p for p in pairs if not p.solved_at_start):
-        outcomes.append(one(pair))
+    for index, outcome in enumerate(spread(one, [p for p in pairs if not p.solved_at_start], workers)):
+        outcomes.append(outcome)
         if progress is not None:
             progress(index + 1)
     return Result(task.id, name, tuple(outcomes), sum(p.solved_at_start for p in pairs))
@@ -136,11 +159,12 @@ def save_results(path: Path, results: Sequence[Result], seeds: Sequence[int], tr
         "versions": _versions(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},
         "seeds": list(seeds),
+        "n": max((len(result.outcomes) for result in results), default=0),
         "training": training,
         "results": [_record(result) for result in results],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_bytes(path, (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write_bytes(path, (json.dumps(_plain(record), indent=1, allow_nan=False) + "\n").encode())
 
 
 def _record(result: Result) -> dict[str, object]:
@@ -151,6 +175,7 @@ def _record(result: Result) -> dict[str, object]:
         "agent": result.agent,
         "n": len(result.outcomes),
         "solved_at_start": result.solved_at_start,
+        "marks": list(result.marks()),
         "success": asdict(result.success()),
         "classes": {name: {"n": len(result.of(name)), **asdict(result.success(name))} for name in classes},
         "p50_ms": result.latency(0.5),
@@ -159,6 +184,15 @@ def _record(result: Result) -> dict[str, object]:
         "cpu_seconds_per_solved": result.per_solved("cpu_seconds"),
         "outcomes": outcomes,
     }
+
+
+def _plain(value: object) -> object:
+    """JSON has no NaN and no infinity: a figure that does not exist is null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _commit() -> str:

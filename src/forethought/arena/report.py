@@ -86,7 +86,8 @@ def _success(found: Evaluation) -> str:
         mark = ' class="agent"' if result is found.agent else ""
         rows.append(f"<tr{mark}><td>{escape(result.agent)}</td><td>{escape(str(result.success()))}</td>{cells}</tr>")
     heads = "".join(f"<th>{escape(c)} (n = {len(found.agent.of(c))})</th>" for c in classes)
-    removed = f"{found.agent.solved_at_start} pairs were solved at the start: removed. Intervals are Wilson's, 95 %."
+    removed = f"{found.agent.solved_at_start} pairs were solved at the start: removed. Intervals are Wilson's, 95 %. One training seed."
+    removed += "".join(f" <b>{escape(mark)}.</b>" for mark in found.agent.marks())
     return f"<h2>Success</h2><table><tr><th></th><th>all (n = {len(found.agent.outcomes)})</th>{heads}</tr>{''.join(rows)}</table><p class='dim'>{removed}</p>"
 
 

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @final
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def wilson(successes: int, count: int, z: float = 1.959964) -> Interval:
     share = successes / count
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))  # rounding at 0 and 1
 
 
 def mcnemar(first: list[bool], second: list[bool]) -> float:
@@ -46,7 +49,25 @@ def mcnemar(first: list[bool], second: list[bool]) -> float:
     if differ == 0:
         return 1.0
     tail = sum(math.comb(differ, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2.0 * tail / float(2**differ))
+    return min(1.0, float(2 * tail / int(2**differ)))  # whole numbers: a float overflows beyond 1,023 differences
+
+
+def rule_of_three(count: int) -> float:
+    """Upper 95 % bound on the share of failures when none was seen in `count` (3 / count).
+
+    >>> rule_of_three(300)
+    0.01
+    """
+    return min(1.0, 3.0 / count) if count else 1.0
+
+
+def bootstrap(values: NDArray[np.float64], generator: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
+    """The 95 % percentile interval of a mean, for figures that are not shares (steps, milliseconds); NaN for no values."""
+    if not len(values):
+        return math.nan, math.nan
+    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def percentile(values: list[float], share: float) -> float:

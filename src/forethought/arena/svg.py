@@ -53,7 +53,7 @@ def chart(lines: Sequence[Line], x_label: str, y_label: str, width: int = 420, h
         colour = COLOURS[index % len(COLOURS)]
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>')
         parts.append(
-            f'<text x="{width - right - 4}" y="{top + 14 + 15 * index}" text-anchor="end" fill="{colour}" class="key">{escape(line.name)}</text>'
+            f'<text x="{width - right - 4}" y="{top + 14 + 15 * index}" text-anchor="end" style="fill:{colour}" class="key">{escape(line.name)}</text>'
         )
     parts.append(f'<text x="{(left + width) / 2}" y="{height - 4}" text-anchor="middle" class="axis">{escape(x_label)}</text>')
     parts.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from forethought.arena.pusht import PushTTask
 from forethought.arena.task import Task
 from forethought.arena.two_room import TwoRoomTask
 from forethought.errors import unknown_name
@@ -11,6 +12,7 @@ from forethought.errors import unknown_name
 TASKS: dict[str, Callable[[], Task]] = {
     "two-room-fixed-v1": lambda: TwoRoomTask(random=False),
     "two-room-random-v1": lambda: TwoRoomTask(random=True),
+    "pusht-pixels-v1": PushTTask,
 }
 
 

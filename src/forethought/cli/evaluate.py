@@ -48,4 +48,5 @@ def table(found: Any) -> str:
         timing = f"   p50 {result.latency(0.5):.1f} ms, p99 {result.latency(0.99):.1f} ms" if result.latency(0.5) > 0 else ""
         lines.append(f"  {result.agent:<9}{result.success()!s:<24} {'  '.join(parts)}{timing}")
     lines.append(f"  {found.agent.agent} against '{found.floor}': exact McNemar p = {found.p_against_floor:.2g}")
+    lines += [f"  note: {mark}" for mark in found.agent.marks()]
     return "\n".join(lines)

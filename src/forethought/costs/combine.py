@@ -26,7 +26,11 @@ class Sum:
 @final
 @dataclass(frozen=True)
 class Guarded:
-    """A cost under guardrails (satisfied at <= 0): whatever breaks one ranks after everything that breaks none."""
+    """A cost under guardrails (satisfied at <= 0): whatever breaks one ranks after everything that breaks none.
+
+    Costs are cut at +- `penalty`, and what breaks a guardrail lies above that, by how much it breaks them. A guardrail that
+    cannot be computed (NaN) counts as broken, and the candidate's cost is NaN: it never wins.
+    """
 
     cost: Cost
     guardrails: tuple[Cost, ...]
@@ -34,7 +38,8 @@ class Guarded:
 
     def __call__(self, rollout: Rollout, actions_BSHA: Tensor, target: Target) -> Tensor:
         total = self.cost(rollout, actions_BSHA, target)
-        for guardrail in self.guardrails:
-            excess = guardrail(rollout, actions_BSHA, target).clamp_min(0.0)
-            total = total + torch.where(excess > 0, self.penalty * (1 + excess), torch.zeros_like(excess))
-        return total
+        if not self.guardrails:
+            return total
+        excess = torch.stack([guard(rollout, actions_BSHA, target) for guard in self.guardrails]).clamp_min(0.0).sum(0)
+        kept = torch.where(torch.isfinite(total), total.clamp(-self.penalty, self.penalty), total)
+        return torch.where(excess == 0, kept, kept + self.penalty * (2 + excess))

@@ -25,9 +25,14 @@ class SensorEncoder(Encoder):
         self.heads = TwoHeads(features, scene_size, state_size)
         self.scene_size, self.latent_size = scene_size, scene_size + state_size
 
-    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+    def features(self, observation: Mapping[str, Tensor]) -> Tensor:
+        """What enters the heads, (B, features): each row depends on its own observation alone, so ranks can share the work."""
         parts = [body(observation[name]) for name, body in zip(self.names, self.bodies, strict=True)]
-        z_BD: Tensor = self.heads(self.fuse(torch.cat(parts, -1)))
+        fused: Tensor = self.fuse(torch.cat(parts, -1))
+        return fused
+
+    def forward(self, observation: Mapping[str, Tensor]) -> Tensor:
+        z_BD: Tensor = self.heads(self.features(observation))
         return z_BD
 
 

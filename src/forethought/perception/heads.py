@@ -20,8 +20,13 @@ class TwoHeads(nn.Module):
         super().__init__()
         self.state = nn.Sequential(nn.Linear(features, state_size, bias=False), nn.BatchNorm1d(state_size))
         hidden = max(features // 2, 1)
-        scene = [nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, scene_size, bias=False), nn.BatchNorm1d(scene_size)]
-        self.scene = nn.Sequential(*scene) if scene_size else None
+        self.scene = (
+            nn.Sequential(
+                nn.Linear(features, hidden), nn.SiLU(), nn.Linear(hidden, scene_size, bias=False), nn.BatchNorm1d(scene_size)
+            )
+            if scene_size
+            else None
+        )
 
     def forward(self, features_BF: Tensor) -> Tensor:
         state: Tensor = self.state(features_BF)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,13 +28,20 @@ class PatchPyramid(nn.Module):
         self.last = nn.Linear(rows * columns * width * 2**merges, features)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        x = functional.pad(image_BHWC, self.padding) if any(self.padding) else image_BHWC
-        batch, (rows, columns), patch = x.shape[0], self.grid, self.patch
-        x = x.view(batch, rows, patch, columns, patch, -1).permute(0, 1, 3, 2, 4, 5).reshape(batch * rows * columns, -1)
-        # Centred on a bright background, about unit scale; the conversion follows the copy, while the data is still bytes.
-        x = functional.silu(self.embed(x.to(self.embed.weight.dtype).mul_(1 / 64).sub_(2.0)), inplace=True)
+        image = functional.pad(image_BHWC, self.padding) if any(self.padding) else image_BHWC
+        # Centred on a bright background, about unit scale: x / 64 - 2, folded into the layer to spare passes over the pixels.
+        weight = self.embed.weight / 64
+        bias = torch.sub(self.embed.bias, self.embed.weight.sum(1), alpha=2)
+        x = functional.silu(functional.linear(self._patches(image).to(weight.dtype), weight, bias))
         for merge in self.merges:
-            x = x.view(batch, rows // 2, 2, columns // 2, 2, -1).permute(0, 1, 3, 2, 4, 5)
-            rows, columns = rows // 2, columns // 2
-            x = functional.silu(merge(x.reshape(batch * rows * columns, -1)), inplace=True)
-        return functional.silu(self.last(x.reshape(batch, -1)), inplace=True)
+            x = functional.silu(merge(x.view(x.shape[0] // 4, -1)))
+        return functional.silu(self.last(x.view(image.shape[0], -1)))
+
+    def _patches(self, image_BHWC: Tensor) -> Tensor:
+        """Patches (B x rows x columns, pixels), the four of a 2x2 block in a row at every scale, so that merging is a view."""
+        merges, (rows, columns) = len(self.merges), self.grid
+        twos = (2,) * merges
+        split = (-1, rows >> merges, *twos, self.patch, columns >> merges, *twos, self.patch * image_BHWC.shape[-1])
+        across = merges + 3  # the axis where columns begin
+        pairs = [axis for level in range(merges + 1) for axis in (1 + level, across + level)]
+        return image_BHWC.reshape(split).permute(0, *pairs, across - 1, across + merges + 1).reshape(-1, self.embed.in_features)

@@ -49,5 +49,10 @@ def coloured_noise(count: int, horizon: int, size: int, colour: float, generator
     real = torch.randn(count, size, len(frequency), generator=generator) * scale
     imaginary = torch.randn(count, size, len(frequency), generator=generator) * scale
     noise = torch.fft.irfft(torch.complex(real, imaginary), n=horizon).transpose(1, 2)
-    unit: Tensor = noise / noise.std(1, keepdim=True, correction=0).clamp_min(1e-6)
+    # the variance of what irfft sums: every frequency twice, but for the mean and, if the horizon is even, the highest
+    power = 4 * scale.square()
+    power[0] = scale[0].square()
+    if horizon % 2 == 0:
+        power[-1] = scale[-1].square()
+    unit: Tensor = noise * (horizon / power.sum().sqrt())
     return unit

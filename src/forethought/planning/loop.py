@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, final
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from torch import Tensor
 
 from forethought.costs.cost import Cost
-from forethought.planning.proposal import SearchMethod
-from forethought.types import Belief, DiscreteSpace, Plan, Rollout, SearchTrace, Space, Target
+from forethought.errors import ContractError, UsageError
+from forethought.planning.proposal import GradientMethod, Method
+from forethought.types import Belief, DiscreteSpace, Plan, SearchTrace, Space, Target
 from forethought.world_model import WorldModel
 
 
@@ -26,9 +27,9 @@ class SearchConfig:
     deadline, whatever comes first; one iteration is always made.
     """
 
-    num_samples: int = 64
-    iterations: int = 3
-    horizon: int = 6
+    num_samples: int = 32
+    iterations: int = 2
+    horizon: int = 5
     deadline_seconds: float | None = None
     patience: int = 2
     min_gain: float = 0.01
@@ -53,7 +54,7 @@ def search(
     cost: Cost,
     target: Target,
     belief: Belief,
-    method: SearchMethod[Any],
+    method: Method,
     *,
     config: SearchConfig,
     space: Space,
@@ -63,28 +64,29 @@ def search(
 ) -> Plan:
     """Search one episode's next blocks (the belief's batch is 1).
 
-    `warm_starts` are sequences (H, A), the best of which the method starts from; all of them compete with the samples, so
-    search never returns anything worse. If every cost is infinite, the first warm start (or zeros) comes back, and the
-    trace says so.
+    `warm_starts` are sequences (H, A); the method starts from the first, and all of them compete with the samples, so search
+    never returns anything worse. If every cost is infinite, the first warm start (or zeros) comes back, and the trace says so.
+    Raises UsageError for sequences of another shape, and for a method that needs gradients where the cost gives none.
     """
     started = time.perf_counter()
-    zeros_HA = torch.zeros(config.horizon, action_size)
-    best_HA = legalise(warm_starts[0] if len(warm_starts) else zeros_HA, space)
-    given = [legalise(warm, space) for warm in warm_starts]
+    given = [legalise(_checked(warm, config.horizon, action_size), space) for warm in warm_starts]
+    best_HA = given[0] if given else legalise(torch.zeros(config.horizon, action_size), space)
     best, best_z, curve, passes, idle, stopped = math.inf, None, [], 0, 0, "all iterations done"
-    state = None
-    for iteration in range(max(1, config.iterations)):
+    state = method.init(best_HA)
+    last = max(1, config.iterations) - 1
+    for iteration in range(last + 1):
         parts = given if iteration == 0 else [best_HA]
-        if state is None:
-            state = method.init(best_HA)
         sampled = legalise(method.sample(state, config.num_samples, generator), space)
         candidates_SHA = torch.cat([torch.stack(parts), sampled]) if parts else sampled
-        rollout, cost_S = _evaluate(model, cost, target, belief, candidates_SHA)
+        if isinstance(method, GradientMethod):
+            z_SHD, cost_S, gradient_SHA = _differentiate(model, cost, target, belief, candidates_SHA)
+        else:
+            z_SHD, cost_S = _evaluate(model, cost, target, belief, candidates_SHA)
         passes += candidates_SHA.shape[0] * config.horizon
         winner = int(cost_S.argmin())
         gain = best - float(cost_S[winner])
         if gain > 0:
-            best, best_HA, best_z = float(cost_S[winner]), candidates_SHA[winner], rollout.z_BSHD[0, winner]
+            best, best_HA, best_z = float(cost_S[winner]), candidates_SHA[winner], z_SHD[winner]
         curve.append(best)
         idle = 0 if gain > config.min_gain * abs(best) or not math.isfinite(best) else idle + 1
         if idle >= config.patience:
@@ -93,11 +95,19 @@ def search(
         if config.deadline_seconds is not None and time.perf_counter() - started >= config.deadline_seconds:
             stopped = "deadline"
             break
-        state = method.update(state, candidates_SHA, cost_S)
+        if iteration == last:
+            break
+        if isinstance(method, GradientMethod):
+            state = method.descend(state, candidates_SHA, cost_S, gradient_SHA)
+        else:
+            state = method.update(state, candidates_SHA, cost_S)
     if best_z is None:
         stopped = "no candidate had a finite cost"
-        best_z = _evaluate(model, cost, target, belief, best_HA[None])[0].z_BSHD[0, 0]
-    return Plan(best_HA, best_z, best, SearchTrace(tuple(curve), stopped, passes, time.perf_counter() - started))
+        best_z = _evaluate(model, cost, target, belief, best_HA[None])[0][0]
+    # clones, or the plan would keep every candidate's future alive
+    return Plan(
+        best_HA.clone(), best_z.clone(), best, SearchTrace(tuple(curve), stopped, passes, time.perf_counter() - started)
+    )
 
 
 def search_batch(
@@ -105,7 +115,7 @@ def search_batch(
     cost: Cost,
     targets: Sequence[Target],
     beliefs: Sequence[Belief],
-    method: SearchMethod[Any],
+    method: Method,
     *,
     config: SearchConfig,
     space: Space,
@@ -121,8 +131,42 @@ def search_batch(
     ]
 
 
-def _evaluate(model: WorldModel, cost: Cost, target: Target, belief: Belief, actions_SHA: Tensor) -> tuple[Rollout, Tensor]:
+def _checked(warm_HA: Tensor, horizon: int, action_size: int) -> Tensor:
+    if warm_HA.shape != (horizon, action_size):
+        raise UsageError(
+            f"a warm start has shape {tuple(warm_HA.shape)}, expected (horizon, action_size) = ({horizon}, {action_size}); "
+            "cut it or repeat its last block"
+        )
+    return warm_HA.detach().cpu().float()
+
+
+def _evaluate(model: WorldModel, cost: Cost, target: Target, belief: Belief, actions_SHA: Tensor) -> tuple[Tensor, Tensor]:
     with torch.inference_mode():
         actions_BSHA = actions_SHA.to(belief.z_BD.device).unsqueeze(0)
         rollout = model.imagine(belief, actions_BSHA)
-        return rollout, finite(cost(rollout, actions_BSHA, target)[0]).cpu()
+        return rollout.z_BSHD[0], _costs(cost(rollout, actions_BSHA, target), len(actions_SHA))
+
+
+def _differentiate(
+    model: WorldModel, cost: Cost, target: Target, belief: Belief, actions_SHA: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_evaluate`, and the gradient (S, H, A) of each cost by its own actions; zero where it cannot be computed."""
+    with torch.inference_mode(False), torch.enable_grad():
+        # clones: what inference mode made (a belief, a target) cannot be saved for backward
+        start = replace(belief, z_BD=belief.z_BD.clone(), memory_BM=belief.memory_BM.clone())
+        goal = target if target.z_BD is None else replace(target, z_BD=target.z_BD.clone())
+        actions_BSHA = actions_SHA.to(belief.z_BD.device).unsqueeze(0).clone().requires_grad_()
+        rollout = model.imagine(start, actions_BSHA)
+        cost_BS = cost(rollout, actions_BSHA, goal)
+        cost_S = _costs(cost_BS.detach(), len(actions_SHA))
+        if not cost_BS.requires_grad:
+            raise UsageError("this planner needs a gradient, and the cost or the world model gives none; use 'cem'")
+        (gradient_BSHA,) = torch.autograd.grad(cost_BS.sum(), actions_BSHA)
+        gradient_SHA = torch.nan_to_num(gradient_BSHA[0], 0.0, 0.0, 0.0).cpu()
+        return rollout.z_BSHD[0].detach(), cost_S, gradient_SHA
+
+
+def _costs(cost_BS: Tensor, num_candidates: int) -> Tensor:
+    if cost_BS.shape != (1, num_candidates):
+        raise ContractError(f"the cost returned shape {tuple(cost_BS.shape)}, expected (B, S) = (1, {num_candidates})")
+    return finite(cost_BS[0]).cpu()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,3 +32,23 @@ class SearchMethod(Protocol, Generic[SearchT]):
 
     def update(self, search: SearchT, actions_SHA: Tensor, cost_S: Tensor) -> SearchT:
         """The search state after seeing the costs (already free of NaN: those are +inf)."""
+
+
+class GradientMethod(ABC, Generic[SearchT]):
+    """A search method that learns from the costs' gradients; the loop then differentiates through `imagine`."""
+
+    @abstractmethod
+    def init(self, mean_HA: Tensor) -> SearchT:
+        """The search state around a warm start."""
+
+    @abstractmethod
+    def sample(self, search: SearchT, num_samples: int, generator: torch.Generator) -> Tensor:
+        """Candidates (S, H, A) from the search state."""
+
+    @abstractmethod
+    def descend(self, search: SearchT, actions_SHA: Tensor, cost_S: Tensor, gradient_SHA: Tensor) -> SearchT:
+        """The search state after seeing costs and gradients; the last rows of `actions_SHA` are what `sample` gave."""
+
+
+Method: TypeAlias = SearchMethod[Any] | GradientMethod[Any]
+"""Whatever `search` can run."""

@@ -36,7 +36,7 @@ class DynamicsConfig:
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
     batch_size: int = 512
     horizon: int = 2
-    width: int = 256
+    width: int = 192
     depth: int = 3
     surprising: float = 0.5
 
@@ -52,7 +52,7 @@ class HeadsConfig:
     nodes: int = 256
     candidates: int = 16
     reach: int = 3
-    width: int = 256
+    width: int = 192
     depth: int = 3
     limit: float = 60.0
 
@@ -72,7 +72,7 @@ class TrainConfig:
     agent: AgentConfig = field(default_factory=AgentConfig)
 
 
-SIZES = {"xs": (32, 128, 128), "s": (64, 256, 256), "m": (96, 512, 384), "l": (160, 1024, 768)}
+SIZES = {"xs": (32, 128, 128), "s": (64, 256, 192), "m": (96, 512, 384), "l": (160, 1024, 768)}
 """Size dial: narrowest encoder layer, encoder features, width of dynamics and heads."""
 
 SHARES = {"predict": 0.5, "dynamics": 0.28, "heads": 0.14}

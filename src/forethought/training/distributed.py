@@ -1,7 +1,7 @@
 """Data parallelism that gives the single-process result: every rank encodes its share, then all see the whole batch.
 
-The latents are gathered (they are small) with their gradients, so that losses that look at the whole batch (SIGReg,
-VICReg, InfoNCE) are right by construction, and gradients are averaged.
+What enters the encoder's heads is gathered (it is small) with its gradients, so that batch statistics and losses that look
+at the whole batch (SIGReg, VICReg, InfoNCE) are right by construction, and gradients are averaged.
 """
 
 from __future__ import annotations

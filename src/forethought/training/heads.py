@@ -80,8 +80,8 @@ class HeadsStage(Stage):
         z_BD, goal_BD, distance_B = self._pairs(update)
         guess_B = self.critic(z_BD, goal_BD)
         critic_loss = functional.smooth_l1_loss(guess_B / 10, distance_B / 10) * 10
-        quarter = len(z_BD) // 4
-        z, goal = z_BD[:quarter], goal_BD[:quarter]
+        few = len(z_BD) // 8  # each costs all candidates' imagination
+        z, goal = z_BD[:few], goal_BD[:few]
         action, weight = self._best_action(z, goal)
         habit_loss = self.habit.loss(z, goal, action, weight)
         off = (guess_B.detach() - distance_B).abs().mean()
@@ -105,7 +105,7 @@ class HeadsStage(Stage):
             z, self.dynamics.initial_memory(z), self.actions.repeat(total, 1)[:, None, None].expand(-1, 1, 2, -1)
         )[:, 0]
         goal = goal_BD.repeat_interleave(count, 0)
-        left = torch.minimum(self.critic(imagined[:, 0], goal), 1 + self.critic(imagined[:, 1], goal)).reshape(total, count)
+        left = self.critic(imagined[:, 1], goal).reshape(total, count)
         share = torch.softmax(-(left - left.min(-1, keepdim=True).values) * 6, -1)
         best = share @ self.actions
         if isinstance(self.habit.space, DiscreteSpace):

@@ -17,7 +17,7 @@ from forethought.objectives.inverse import InverseHead, inverse_error
 from forethought.objectives.prediction import prediction_error, unchanged_error
 from forethought.objectives.rank import effective_rank
 from forethought.objectives.straighten import curvature
-from forethought.perception.encoder import Encoder
+from forethought.perception.fusion import SensorEncoder
 from forethought.training.config import TrainConfig
 from forethought.training.distributed import Ranks, gather_batch
 from forethought.training.seeds import generator_for
@@ -30,7 +30,7 @@ class PredictStage(Stage):
 
     name = "predict"
 
-    def __init__(self, data: Dataset, encoder: Encoder, dynamics: Dynamics, config: TrainConfig, ranks: Ranks) -> None:
+    def __init__(self, data: Dataset, encoder: SensorEncoder, dynamics: Dynamics, config: TrainConfig, ranks: Ranks) -> None:
         self.data, self.encoder, self.dynamics, self.config, self.ranks = data, encoder, dynamics, config, ranks
         self.device = next(encoder.parameters()).device
         state_size = encoder.latent_size - encoder.scene_size
@@ -93,7 +93,9 @@ class PredictStage(Stage):
             name: torch.from_numpy(values.reshape(count * settings.num_frames, *values.shape[2:])).to(self.device)
             for name, values in batch.observations.items()
         }
-        z_ND: Tensor = self.encoder(observation)
-        actions = torch.from_numpy(batch.actions_BTA).to(self.device)
-        z_BTD = z_ND.reshape(count, settings.num_frames, -1)
-        return gather_batch(z_BTD, self.ranks), gather_batch(actions, self.ranks)
+        # The heads end in batch statistics, so they see the whole batch: features are gathered, not latents.
+        features = self.encoder.features(observation).reshape(count, settings.num_frames, -1)
+        whole = gather_batch(features, self.ranks)
+        z_ND: Tensor = self.encoder.heads(whole.flatten(0, 1))
+        actions = gather_batch(torch.from_numpy(batch.actions_BTA).to(self.device), self.ranks)
+        return z_ND.reshape(len(whole), settings.num_frames, -1), actions

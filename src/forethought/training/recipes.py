@@ -15,7 +15,7 @@ def two_room_fixed(seed: int = 0) -> TrainConfig:
     return replace(
         base,
         encoder=EncoderConfig(scene_size=0, state_size=16),
-        predict=PredictConfig(schedule=Schedule(updates=900, learning_rate=2e-3), state_sigreg=0.02, inverse=3.0),
+        predict=PredictConfig(schedule=Schedule(updates=800, learning_rate=2e-3), state_sigreg=0.02, inverse=3.0),
         dynamics=DynamicsConfig(schedule=Schedule(updates=2500, learning_rate=3e-3, weight_decay=1e-4, decay=0.5)),
         heads=HeadsConfig(schedule=Schedule(updates=2000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5), scenes=48),
     )

@@ -155,10 +155,10 @@ class _Loop:
         self.done += 1
         if self.done % self.schedule.log_every and self._progress() < 1.0:
             return None
-        return self._report(first, float(loss), logged)
+        return self._report(first, loss.item(), logged)
 
     def _report(self, first: int, loss: float, logged: Mapping[str, Tensor]) -> dict[str, float]:
-        metrics = {"loss": loss, **{key: float(value) for key, value in logged.items()}}
+        metrics = {"loss": loss, **{key: value.item() for key, value in logged.items()}}
         metrics.update(self.stage.monitor(self.done, metrics))
         elapsed = time.perf_counter() - self.started
         per_second = (self.done - first) / max(elapsed, 1e-9)

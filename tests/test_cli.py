@@ -1,0 +1,170 @@
+"""The command line: exit codes, one clear line for an error, data on stdout and talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FORETHOUGHT = (sys.executable, "-W", "ignore", "-m", "forethought")
+
+
+def call(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*FORETHOUGHT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["data", "--help"], ["--version"]])
+def test_help_and_import_do_not_load_torch(arguments: list[str]) -> None:
+    code = f"""
+import sys
+sys.argv = ['forethought', *{arguments!r}]
+import forethought
+assert 'torch' not in sys.modules
+from forethought.cli.main import app
+try:
+    app()
+except SystemExit:
+    pass
+assert 'torch' not in sys.modules and 'gymnasium' not in sys.modules, 'help is slow'
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_front_door_names_what_it_has() -> None:
+    import forethought
+
+    with pytest.raises(AttributeError, match="it has __version__, evaluate"):
+        forethought.nonsense  # noqa: B018
+    assert callable(forethought.plan)
+    assert callable(forethought.train)
+
+
+def test_check_and_show(log: Path, tmp_path: Path) -> None:
+    record = json.loads(call("data", "check", log, "--json").stdout)
+    assert record["findings"] == [] or all(f["severity"] != "error" for f in record["findings"])
+    call("data", "show", log, "--out", tmp_path)
+    assert (tmp_path / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "histograms.png").is_file()
+
+
+def test_collect_from_any_gymnasium_id_and_from_two_room(tmp_path: Path) -> None:
+    done = call("collect", "CartPole-v1", "--out", tmp_path / "pole.h5", "--episodes", 4, "--steps", 20, "--json")
+    assert json.loads(done.stdout)["added"] == 4
+    call("collect", "CartPole-v1", "--out", tmp_path / "pole.h5", "--episodes", 6, "--steps", 20)
+    call("data", "check", tmp_path / "pole.h5")
+    wander = ("collect", "forethought/TwoRoom-v1", "--policy", "scripted:wander", "--layout", "random", "--steps", 16)
+    call(*wander, "--out", tmp_path / "room.h5", "--episodes", 3)
+    assert "2 episodes added, 5 in all" in call(*wander, "--out", tmp_path / "room.h5", "--episodes", 5).stdout
+
+
+def test_a_killed_collect_goes_on_where_it_was(tmp_path: Path) -> None:
+    from forethought.data import open_log
+
+    command = [
+        *FORETHOUGHT,
+        "collect",
+        "forethought/TwoRoom-v1",
+        "--policy",
+        "scripted:wander",
+        "--steps",
+        "32",
+        "--episodes",
+        "400",
+    ]
+    process = subprocess.Popen([*command, "--out", tmp_path / "a.h5"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "a.h5").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for name in ("a.h5", "b.h5"):
+        subprocess.run([*command, "--out", tmp_path / name], check=True, capture_output=True, timeout=120)
+    first, second = open_log(tmp_path / "a.h5"), open_log(tmp_path / "b.h5")
+    assert len(first) == len(second) == 400
+    for index in (0, 57, 399):
+        one, two = first.episode(index), second.episode(index)
+        assert one.id == two.id
+        assert (one.observations["image"] == two.observations["image"]).all()
+        assert (one.actions == two.actions).all()
+
+
+def test_doctor_and_bench_say_what_the_machine_can_do() -> None:
+    facts = json.loads(call("doctor", "--json").stdout)
+    assert facts["cores"] >= 1 and facts["matrix GFLOP/s, 1 thread"] > 0
+    assert json.loads(call("bench", "--json").stdout)["two-room frames/s, 64 px"] > 0
+
+
+def test_eval_prints_the_table_and_writes_the_report(run: Path) -> None:
+    done = call("eval", run, "--task", "two-room-fixed-v1", "--n", 3, "--json")
+    record = json.loads(done.stdout)
+    assert set(record["success"]) >= {"plan", "habit", "latent", "random", "idle", "straight", "oracle"}
+    assert Path(record["report"]).is_file()
+
+
+ASKED_WRONGLY = [
+    (["train", "{log}", "--out", "{tmp}/r", "--size", "xxl"], 2, "unknown size 'xxl'"),
+    (["train", "{log}", "--out", "{tmp}/r", "--time", "soon"], 2, "expected a positive number"),
+    (["train", "{log}", "--out", "{tmp}/r", "--time", "-5m"], 2, "expected a positive number"),
+    (["train", "{log}", "--out", "{tmp}/r", "--frameskip", "0"], 2, "Invalid value"),
+    (["train", "{log}", "--out", "{tmp}/r", "--frameskip", "99"], 1, "windows need"),
+    (["train", "{tmp}/none.h5", "--out", "{tmp}/r"], 1, "does not exist"),
+    (["train", "{tmp}", "--out", "{tmp}/r"], 1, "error:"),
+    (["train", "{log}"], 2, "Missing option"),
+    (["train", "{log}", "--out", "{tmp}/r", "--sise", "s"], 2, "No such option"),
+    (["train", "{log}", "--out", "{run}"], 2, "another configuration"),
+    (["eval", "{tmp}/none", "--task", "two-room-fixed-v1"], 1, "no run here"),
+    (["eval", "{run}", "--task", "two-room"], 2, "unknown task 'two-room'"),
+    (["eval", "{run}", "--task", "two-room-fixed-v1", "--n", "0"], 2, "Invalid value"),
+    (["eval", "{run}"], 2, "Missing option"),
+    (["collect", "NoSuchEnv-v0", "--out", "{tmp}/x.h5"], 2, "cannot make 'NoSuchEnv-v0'"),
+    (["collect", "CartPole-v1", "--out", "{tmp}/x.h5", "--policy", "clever"], 2, "unknown policy"),
+    (["collect", "forethought/TwoRoom-v1", "--out", "{tmp}/x.h5", "--policy", "clever"], 2, "unknown policy"),
+    (["collect", "forethought/TwoRoom-v1", "--out", "{tmp}/x.h5", "--layout", "square"], 2, "unknown layout"),
+    (["collect", "CartPole-v1", "--out", "{tmp}/x.h5", "--episodes", "-1"], 2, "Invalid value"),
+    (["collect", "CartPole-v1", "--out", "{tmp}/no/folder/x.h5"], 1, "folder does not exist"),
+    (["data", "check", "{tmp}/none.h5"], 1, "does not exist"),
+    (["data", "check", "{tmp}"], 1, "error:"),
+    (["data", "chek", "{log}"], 2, "No such command"),
+    (["nonsense"], 2, "No such command"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"), ASKED_WRONGLY, ids=lambda value: " ".join(value) if isinstance(value, list) else None
+)
+def test_what_is_asked_wrongly_is_one_clear_line(
+    arguments: list[str], code: int, said: str, log: Path, run: Path, tmp_path: Path
+) -> None:
+    filled = [a.format(log=log, run=run, tmp=tmp_path) for a in arguments]
+    done = call(*filled, code=code)
+    assert said in " ".join(done.stderr.split())
+    assert done.stdout == ""
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON"),
+        ("[1]", "expected an object"),
+        ('{"sede": 1}', "Did you mean 'seed'"),
+        ('{"seed": "one"}', "expected int"),
+        ('{"seed": true}', "expected int"),
+        ('{"encoder": {"width": 1.5}}', "expected int"),
+        ('{"predict": {"inverse": "much"}}', "expected float"),
+        ('{"predict": 3}', "expected an object"),
+    ],
+)
+def test_a_damaged_config_names_the_field(run: Path, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    done = call("eval", tmp_path, "--task", "two-room-fixed-v1", code=2)
+    assert said in " ".join(done.stderr.split())
