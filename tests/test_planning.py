@@ -62,8 +62,8 @@ def plan(
 ):
     return search(
         model or Integrator(), cost, target or Target(torch.tensor([[0.6, -0.3]])), belief or start(0.0, 0.0), method,
-        config=SearchConfig(num_samples=samples, iterations=iterations, horizon=horizon, patience=99), space=space, action_size=size,
-        generator=torch.Generator().manual_seed(seed), **rest,
+        config=SearchConfig(num_samples=samples, iterations=iterations, horizon=horizon, patience=99), space=space,
+        action_size=size, generator=torch.Generator().manual_seed(seed), **rest,
     )  # fmt: skip
 
 

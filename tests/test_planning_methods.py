@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +20,8 @@ from forethought.errors import ContractError, UsageError
 from forethought.planning.icem import coloured_noise
 from forethought.planning.loop import SearchConfig, search
 from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
+from forethought.planning.shooting import RandomShooting
+from forethought.testing import check_planner
 from forethought.types import Belief, BoxSpace, DiscreteSpace, Rollout, Space, Target
 
 BOX = BoxSpace((-1.0,), (1.0,))
@@ -208,6 +213,23 @@ def test_gradient_works_from_beliefs_made_in_inference_mode() -> None:
     assert all(parameter.grad is None for parameter in dynamics.parameters())
 
 
+@pytest.mark.parametrize(("name", "space"), METHODS)
+def test_conforms(name: str, space: Space) -> None:
+    discrete = isinstance(space, DiscreteSpace)
+    model, cost = (Grid(), GoalDistance()) if discrete else (Linear(), regulate)
+    target = Target(torch.tensor([[4.0, 4.0]]))
+    check_planner(make_method(name, space), model, cost, start(1.0, 1.0), target, space, 2 * space.size if discrete else 1)
+
+
+def test_a_planner_that_is_not_repeatable_is_caught() -> None:
+    class Restless(RandomShooting):  # type: ignore[misc]
+        def sample(self, search, num_samples, generator):
+            return torch.rand(num_samples, *search.mean_HA.shape)
+
+    with pytest.raises(ContractError, match="two different plans"):
+        check_planner(Restless(), Linear(), regulate, start(1.0, 1.0), Target(None), BOX, 1)
+
+
 def test_gradient_says_when_the_cost_has_none() -> None:
     with pytest.raises(UsageError, match="needs a gradient"):
         plan("gradient", cost=lambda rollout, actions, target: regulate(rollout, actions, target).detach())
@@ -235,3 +257,20 @@ def test_coloured_noise_has_unit_variance_and_colour(horizon: int) -> None:
     assert torch.allclose(noise.std((0, 2)), torch.ones(horizon), atol=0.05)
     if horizon > 2:
         assert (noise[:, 1:] * noise[:, :-1]).mean() > 0.15  # white: 0.00 +- 0.01
+
+
+def test_the_page_on_planners_runs_and_names_every_method(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "choosing-a-planner.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "choosing-a-planner.md", "exec"), {"__name__": "page"})
+    assert "0.6" in capsys.readouterr().out
+    for name in {*CONTINUOUS, *DISCRETE} - {"categorical-cem"}:
+        assert f"`{name}`" in page, name
+
+
+def test_the_page_shows_the_figures_in_scores() -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "choosing-a-planner.md").read_text(encoding="utf-8")
+    points = json.loads((root / "scores" / "planner_curves.json").read_text(encoding="utf-8"))["points"]
+    for point in points:
+        assert f"{100 * point['excess_median']:.1f} ({100 * point['excess_p90']:.1f})" in page, point

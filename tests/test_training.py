@@ -49,17 +49,26 @@ def child(log: Path, out: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill_until_done(log: Path, out: Path, kills: int, generator: random.Random) -> int:
-    """Start, kill -9 at a random moment, start again; the last start may finish. Returns kills that hit a live process."""
-    hit = 0
-    for _ in range(kills):
+def kill_and_go_on(log: Path, folder: Path, kills: int, generator: random.Random) -> list[Path]:
+    """Start, kill -9 at a random moment of the time a whole run takes, go on; a run that got to its end is followed by a new
+    one, until `kills` have hit a live process. Returns the finished runs."""
+    began = time.monotonic()
+    assert child(log, folder / "run-0").wait() == 0
+    span, finished, hit = time.monotonic() - began, [folder / "run-0"], 0
+    while hit < kills:
+        out = folder / f"run-{len(finished)}"
         process = child(log, out)
-        time.sleep(generator.uniform(0.8, 5.0))
-        hit += process.poll() is None
+        time.sleep(span * generator.uniform(0.2, 1.0))
+        alive = process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
+        hit += alive
+        if not alive:
+            assert process.returncode == 0
+            finished.append(out)
+    out = folder / f"run-{len(finished)}"
     assert child(log, out).wait() == 0
-    return hit
+    return [*finished, out]
 
 
 def test_a_run_holds_an_agent(run: Path) -> None:
@@ -73,16 +82,14 @@ def test_a_run_holds_an_agent(run: Path) -> None:
 
 @pytest.mark.lane
 def test_killed_runs_end_with_the_same_bytes(log: Path, run: Path, tmp_path: Path) -> None:
-    hit = kill_until_done(log, tmp_path / "run", 2, random.Random(0))
-    assert hit
-    assert digest(tmp_path / "run") == digest(run)
+    for finished in kill_and_go_on(log, tmp_path, 2, random.Random(0)):
+        assert digest(finished) == digest(run)
 
 
 @pytest.mark.slow
 def test_twenty_kills(log: Path, run: Path, tmp_path: Path) -> None:
-    hit = kill_until_done(log, tmp_path / "run", 20, random.Random(1))
-    assert hit >= 5
-    assert digest(tmp_path / "run") == digest(run)
+    for finished in kill_and_go_on(log, tmp_path, 20, random.Random(1)):
+        assert digest(finished) == digest(run)
 
 
 def test_every_stage_resumes_in_its_middle(log: Path, run: Path, tmp_path: Path) -> None:

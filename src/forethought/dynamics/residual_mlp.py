@@ -56,8 +56,9 @@ class ResidualMLP(Dynamics):
         return torch.cat([scene_BC[:, None, None].expand(-1, samples, horizon, -1), state_BSHE], -1)
 
     def _tail(self, hidden: Tensor) -> Tensor:
-        hidden = functional.silu(hidden)
+        inplace = not torch.is_grad_enabled()  # `hidden` is always this module's own, so imagining may overwrite it
+        hidden = functional.silu(hidden, inplace)
         for layer in self.hidden:
-            hidden = functional.silu(layer(hidden))
+            hidden = functional.silu(layer(hidden), inplace)
         change: Tensor = self.last(hidden)
         return change

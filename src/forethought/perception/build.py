@@ -31,7 +31,7 @@ class EncoderConfig:
     image: str = "patches"
     width: int = 64
     features: int = 256
-    scene_size: int = 16
+    scene_size: int = 12
     state_size: int = 16
 
 

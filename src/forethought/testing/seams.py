@@ -10,7 +10,7 @@ from torch import Tensor
 
 from forethought.costs.cost import Cost
 from forethought.errors import ContractError
-from forethought.planning.loop import SearchConfig, search
+from forethought.planning.loop import SearchConfig, legalise, search
 from forethought.planning.proposal import SearchMethod
 from forethought.types import Belief, Rollout, Space, Target
 from forethought.world_model import WorldModel
@@ -64,16 +64,17 @@ def check_planner(
 
     first, second = plan(cost), plan(cost)
     _require(torch.equal(first, second), "the same generator gave two different plans; randomness must come from it alone")
-    _require(bool((first.abs() <= 1).all()), "the plan leaves the bounds [-1, 1]")
+    _require(torch.equal(legalise(first, space), first), "the plan leaves the space: not in [-1, 1], or not one-hot")
     better = _value(model, cost, belief, target, plan(cost, (first,))) <= _value(model, cost, belief, target, first) + 1e-6
     _require(better, "the plan is worse than its warm start")
 
     def poisoned(rollout: Rollout, actions_BSHA: Tensor, target: Target) -> Tensor:
         value = cost(rollout, actions_BSHA, target)
-        return torch.where(actions_BSHA.mean((2, 3)) > 0, torch.full_like(value, float("nan")), value)
+        return torch.where(actions_BSHA[:, :, 0, 0] > 0, torch.full_like(value, float("nan")), value)
 
-    warm = -torch.ones(3, action_size)
-    _require(float(plan(poisoned, (warm,)).mean()) <= 0, "a candidate whose cost is NaN won")
+    # for a box all below 0; for one-hot rows the last of each is the largest, so the first is 0
+    warm = torch.linspace(-1.0, -0.5, action_size).expand(3, -1)
+    _require(float(plan(poisoned, (warm,))[0, 0]) <= 0, "a candidate whose cost is NaN won")
 
 
 def _value(model: WorldModel, cost: Cost, belief: Belief, target: Target, actions_HA: Tensor) -> float:

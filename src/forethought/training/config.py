@@ -17,14 +17,15 @@ from forethought.training.trainer import Schedule
 class PredictConfig:
     """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames."""
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3))
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
     episodes: int = 64
     windows: int = 4
     num_frames: int = 2
-    prediction: float = 1.0
-    inverse: float = 1.0
-    state_sigreg: float = 0.05
-    scene: float = 3.0
+    prediction: float = 2.0
+    inverse: float = 3.0
+    state_sigreg: float = 0.02
+    still: float = 320.0
+    scene_moves: float = 1.0
     straighten: float = 0.0
 
 
@@ -48,8 +49,8 @@ class HeadsConfig:
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
     batch_size: int = 1024
-    scenes: int = 600
-    nodes: int = 256
+    scenes: int = 400
+    nodes: int = 224
     candidates: int = 16
     reach: int = 3
     width: int = 192

@@ -32,7 +32,10 @@ class Graph:
 def imagine_graph(
     dynamics: Dynamics, scene_GC: Tensor, state_GNE: Tensor, actions_KA: Tensor, reach: int, snap: float = 1.3
 ) -> Graph:
-    """Edges from `reach` blocks of each constant candidate action; landing within `snap` x the mean gap of nodes counts."""
+    """Edges from `reach` blocks of each constant candidate action; landing within `snap` x the mean gap of nodes counts.
+
+    The gap is to the second neighbour: near-duplicates would shrink the first, and leave neighbours without an edge.
+    """
     scenes, nodes, _ = state_GNE.shape
     count = len(actions_KA)
     z_GNKD = torch.cat([scene_GC[:, None].expand(-1, nodes, -1), state_GNE], -1)[:, :, None].expand(-1, -1, count, -1)
@@ -61,4 +64,35 @@ def shortest_paths_(distance_GNN: Tensor) -> Tensor:
 
 def _gap(state_GNE: Tensor) -> Tensor:
     own = torch.eye(state_GNE.shape[1]) * UNREACHED
-    return (torch.cdist(state_GNE, state_GNE) + own).min(-1).values.mean()
+    nearest = (torch.cdist(state_GNE, state_GNE) + own).topk(2, largest=False).values
+    return nearest[..., -1].mean()
+
+
+@torch.inference_mode()
+def reachable_states(
+    dynamics: Dynamics,
+    scene_GC: Tensor,
+    own_GTE: Tensor,
+    pool_PE: Tensor,
+    count: int,
+    actions_KA: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """`count` states a scene that can be there, (G, count, E): seen in that episode, then wandered on in imagination.
+
+    Up to 8 legs of 4 blocks of one action each, snapped to a real state after every leg, which removes drift. States drawn
+    blindly from other episodes would stand inside this scene's walls and be stepping stones through them.
+    """
+    scenes, size = len(scene_GC), own_GTE.shape[-1]
+    picked = torch.randint(own_GTE.shape[1], (scenes, count, 1), generator=generator).expand(-1, -1, size)
+    state, scene = own_GTE.gather(1, picked), scene_GC[:, None].expand(-1, count, -1)
+    legs = torch.randint(0, 9, (scenes, count), generator=generator)
+    for leg in range(8):
+        action = actions_KA[torch.randint(len(actions_KA), (scenes * count,), generator=generator)]
+        z = torch.cat([scene, state], -1).flatten(0, 1)
+        memory = dynamics.initial_memory(z)
+        for _ in range(4):
+            z, memory = dynamics.step(z, memory, action)
+        landed = pool_PE[torch.cdist(z[:, -size:], pool_PE).argmin(-1)].view_as(state)
+        state = torch.where((leg < legs)[..., None], landed, state)
+    return state

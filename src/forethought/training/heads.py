@@ -15,7 +15,7 @@ from forethought.costs.temporal import TemporalDistance
 from forethought.dynamics.base import Dynamics
 from forethought.habits.policy import Habit
 from forethought.training.config import TrainConfig
-from forethought.training.graphs import UNREACHED, Graph, imagine_graph
+from forethought.training.graphs import UNREACHED, Graph, imagine_graph, reachable_states
 from forethought.training.latents import Latents
 from forethought.training.progress import Progress, Watcher
 from forethought.training.seeds import generator_for, seed_for
@@ -37,22 +37,32 @@ def candidate_actions(space: Space, frameskip: int, count: int, generator: torch
 
 
 def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: TrainConfig, watcher: Watcher) -> Graph:
-    """Graphs of many scenes of the log, each with states drawn from all episodes: scenes and states recombined."""
+    """Graphs of many scenes of the log, each with the states that imagination reaches from those of its episode."""
     settings, together = config.heads, 16
     generator = generator_for(config.seed, "graphs")
     actions = candidate_actions(space, latents.frameskip, settings.candidates, generator)
+    pool = latents.z_ND[torch.randint(len(latents.z_ND), (3000,), generator=generator), latents.scene_size :]
     parts = []
     for first in range(0, settings.scenes, together):
         count = min(together, settings.scenes - first)
-        scene = latents.z_ND[torch.randint(len(latents.z_ND), (count,), generator=generator), : latents.scene_size]
-        picked = torch.randint(len(latents.z_ND), (count, settings.nodes), generator=generator)
-        parts.append(imagine_graph(dynamics, scene, latents.z_ND[picked, latents.scene_size :], actions, settings.reach))
+        scene, own = _some_episodes(latents, count, generator)
+        state = reachable_states(dynamics, scene, own, pool, settings.nodes, actions, generator)
+        parts.append(imagine_graph(dynamics, scene, state, actions, settings.reach))
         watcher.progress(Progress("graphs", first + count, settings.scenes, {}, 0.0, 0.0))
     return Graph(
         torch.cat([p.scene_GC for p in parts]),
         torch.cat([p.state_GNE for p in parts]),
         torch.cat([p.distance_GNN for p in parts]),
     )
+
+
+def _some_episodes(latents: Latents, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Scenes (count, C) and 64 states (count, 64, E) of randomly drawn episodes."""
+    episode = torch.randint(len(latents.starts_E), (count, 1), generator=generator).numpy()
+    share = torch.rand(count, 64, generator=generator, dtype=torch.float64).numpy()
+    rows = latents.starts_E[episode] + (share * (latents.lengths_E[episode] + 1)).astype(np.int64)
+    z = latents.z_ND[torch.from_numpy(rows)]
+    return z[:, 0, : latents.scene_size], z[..., latents.scene_size :]
 
 
 @final
@@ -79,12 +89,15 @@ class HeadsStage(Stage):
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         z_BD, goal_BD, distance_B = self._pairs(update)
         guess_B = self.critic(z_BD, goal_BD)
-        critic_loss = functional.smooth_l1_loss(guess_B / 10, distance_B / 10) * 10
+        known_B = (distance_B < UNREACHED).float()  # no way found is not a distance: those pairs are left out
+        wanted_B = distance_B.clamp_max(self.settings.limit)
+        error_B = functional.smooth_l1_loss(guess_B / 10, wanted_B / 10, reduction="none") * 10
+        critic_loss = (error_B * known_B).sum() / known_B.sum().clamp_min(1)
         few = len(z_BD) // 8  # each costs all candidates' imagination
         z, goal = z_BD[:few], goal_BD[:few]
         action, weight = self._best_action(z, goal)
         habit_loss = self.habit.loss(z, goal, action, weight)
-        off = (guess_B.detach() - distance_B).abs().mean()
+        off = ((guess_B.detach() - wanted_B).abs() * known_B).sum() / known_B.sum().clamp_min(1)
         return critic_loss + habit_loss, {"critic": critic_loss.detach(), "habit": habit_loss.detach(), "off": off}
 
     def _pairs(self, update: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,8 +107,7 @@ class HeadsStage(Stage):
         j[: count // 32] = i[: count // 32]  # the goal itself is no distance away
         z = torch.cat([self.graph.scene_GC[g], self.graph.state_GNE[g, i]], -1)
         goal = torch.cat([self.graph.scene_GC[g], self.graph.state_GNE[g, j]], -1)
-        distance = self.graph.distance_GNN[g, i, j]
-        return z, goal, torch.where(distance >= UNREACHED, self.settings.limit, distance.clamp_max(self.settings.limit))
+        return z, goal, self.graph.distance_GNN[g, i, j]
 
     @torch.no_grad()
     def _best_action(self, z_BD: Tensor, goal_BD: Tensor) -> tuple[Tensor, Tensor]:

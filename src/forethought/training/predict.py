@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,10 +13,11 @@ from forethought.data.dataset import Dataset
 from forethought.data.windows import sample_windows
 from forethought.dynamics.base import Dynamics
 from forethought.errors import CollapseError
-from forethought.objectives.episode import scene_spread, within_episode_sigreg
+from forethought.objectives.episode import within_episode_sigreg
 from forethought.objectives.inverse import InverseHead, inverse_error
 from forethought.objectives.prediction import prediction_error, unchanged_error
 from forethought.objectives.rank import effective_rank
+from forethought.objectives.still import StillTargets, still_frame, within_variance
 from forethought.objectives.straighten import curvature
 from forethought.perception.fusion import SensorEncoder
 from forethought.training.config import TrainConfig
@@ -26,7 +28,7 @@ from forethought.training.trainer import Stage
 
 @final
 class PredictStage(Stage):
-    """Loss: multi-step prediction, inverse dynamics, the state's spread within episodes, the scene's across them."""
+    """Loss: multi-step prediction, inverse dynamics, the state's spread within episodes, the scene's still frame."""
 
     name = "predict"
 
@@ -37,17 +39,19 @@ class PredictStage(Stage):
         self.inverse = InverseHead(state_size, dynamics.action_size).to(self.device)
         settings = config.predict
         self.frames_per_update = settings.episodes * settings.windows * settings.num_frames
+        self.still = _still_targets(data, encoder.scene_size).to(self.device) if encoder.scene_size else None
         self.recent: Tensor | None = None
 
     def modules(self) -> Mapping[str, nn.Module]:
-        return {"encoder": self.encoder, "dynamics": self.dynamics, "inverse": self.inverse}
+        own = {"encoder": self.encoder, "dynamics": self.dynamics, "inverse": self.inverse}
+        return own if self.still is None else {**own, "still": self.still}
 
     def trained(self) -> list[nn.Parameter]:
         return [p for module in self.modules().values() for p in module.parameters() if p.requires_grad]
 
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings, scene_size = self.config.predict, self.encoder.scene_size
-        z_BTD, actions_BTA = self._latents(update)
+        z_BTD, actions_BTA, episode_B = self._latents(update)
         generator = generator_for(self.config.seed, self.name, update)
         error_BH = prediction_error(self.dynamics, z_BTD, actions_BTA, scene_size)
         state_BTE = z_BTD[..., scene_size:]
@@ -57,10 +61,11 @@ class PredictStage(Stage):
             "state_sigreg": within_episode_sigreg(state_BTE[:, 0], settings.windows, generator),
         }
         weights = {"prediction": settings.prediction, "inverse": settings.inverse, "state_sigreg": settings.state_sigreg}
-        if scene_size and settings.windows > 1:
+        if self.still is not None:
             scenes = z_BTD[..., :scene_size].flatten(0, 1)
-            parts["scene"] = scene_spread(scenes, settings.windows * settings.num_frames, generator)
-            weights["scene"] = settings.scene
+            parts["still"] = self.still(scenes, episode_B.repeat_interleave(settings.num_frames))
+            parts["scene_moves"] = within_variance(scenes, settings.windows * settings.num_frames)
+            weights.update(still=settings.still, scene_moves=settings.scene_moves)
         if settings.straighten and z_BTD.shape[1] > 2:
             parts["curvature"] = curvature(state_BTE)
             weights["curvature"] = settings.straighten
@@ -81,7 +86,7 @@ class PredictStage(Stage):
             )
         return {"rank": rank}
 
-    def _latents(self, update: int) -> tuple[Tensor, Tensor]:
+    def _latents(self, update: int) -> tuple[Tensor, Tensor, Tensor]:
         settings = self.config.predict
         batch = sample_windows(
             self.data, seed=self.config.seed, update=update, batch_size=settings.episodes * settings.windows,
@@ -98,4 +103,11 @@ class PredictStage(Stage):
         whole = gather_batch(features, self.ranks)
         z_ND: Tensor = self.encoder.heads(whole.flatten(0, 1))
         actions = gather_batch(torch.from_numpy(batch.actions_BTA).to(self.device), self.ranks)
-        return z_ND.reshape(len(whole), settings.num_frames, -1), actions
+        episodes = gather_batch(torch.from_numpy(batch.episode_B).to(self.device), self.ranks)
+        return z_ND.reshape(len(whole), settings.num_frames, -1), actions, episodes
+
+
+def _still_targets(data: Dataset, scene_size: int) -> StillTargets:
+    spans = [slice(start, start + length + 1) for start, length in zip(data.starts, data.lengths, strict=True)]
+    frames = [np.concatenate([still_frame(values[span]) for values in data.sensors.values()]) for span in spans]
+    return StillTargets(np.stack(frames), scene_size)

@@ -19,3 +19,14 @@ def two_room_fixed(seed: int = 0) -> TrainConfig:
         dynamics=DynamicsConfig(schedule=Schedule(updates=2500, learning_rate=3e-3, weight_decay=1e-4, decay=0.5)),
         heads=HeadsConfig(schedule=Schedule(updates=2000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5), scenes=48),
     )
+
+
+def two_room_random(seed: int = 0) -> TrainConfig:
+    """Random wall and door: 3,700 wandering episodes of 64 steps (3,000 of them for training), 64 px, one thread."""
+    base = TrainConfig(seed=seed, threads=1)
+    return replace(
+        base,
+        predict=replace(base.predict, schedule=replace(base.predict.schedule, updates=1700)),
+        dynamics=replace(base.dynamics, width=256, schedule=replace(base.dynamics.schedule, updates=6500)),
+        heads=replace(base.heads, width=256, schedule=replace(base.heads.schedule, updates=2500)),
+    )

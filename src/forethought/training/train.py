@@ -18,6 +18,7 @@ from forethought.data.schema import spec_to_json
 from forethought.data.split import Split
 from forethought.data.stats import measure
 from forethought.errors import ConfigError, TrainingError
+from forethought.training.allocator import keep_freed_memory
 from forethought.training.bundle import Parts, build_parts, normalise
 from forethought.training.calibrate import calibrate
 from forethought.training.checkpoint import load_modules, read_tensors
@@ -68,6 +69,7 @@ class _Job:
     def run_all(self) -> None:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
+        keep_freed_memory()
         torch.manual_seed(self.config.seed)
         ranks = join_ranks()
         experience = open_log(self.log)
