@@ -168,3 +168,11 @@ def test_a_damaged_config_names_the_field(run: Path, tmp_path: Path, text: str, 
     (tmp_path / "config.json").write_text(text)
     done = call("eval", tmp_path, "--task", "two-room-fixed-v1", code=2)
     assert said in " ".join(done.stderr.split())
+
+
+def test_scripted_behaviours_are_named(tmp_path: Path) -> None:
+    unknown = call("collect", "forethought/TwoRoom-v1", "--policy", "scripted:wonder", "--out", tmp_path / "a.h5", code=2)
+    assert "Did you mean 'wander'" in unknown.stderr
+    assert (
+        "scripted" in call("collect", "CartPole-v1", "--policy", "scripted:wander", "--out", tmp_path / "b.h5", code=2).stderr
+    )

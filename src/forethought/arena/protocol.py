@@ -154,7 +154,7 @@ def film(agent: Agent, task: Task, pair: Pair) -> list[NDArray[np.uint8]]:
 def save_results(path: Path, results: Sequence[Result], seeds: Sequence[int], training: object = None) -> None:
     """A result file: command, commit, versions, machine, seeds, n, figures, and every pair's outcome."""
     record = {
-        "command": " ".join(sys.argv),
+        "command": command_line(),
         "commit": _commit(),
         "versions": _versions(),
         "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.platform()},
@@ -165,6 +165,13 @@ def save_results(path: Path, results: Sequence[Result], seeds: Sequence[int], tr
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_bytes(path, (json.dumps(_plain(record), indent=1, allow_nan=False) + "\n").encode())
+
+
+def command_line() -> str:
+    """The command that started this process, as a person would type it, without the folders of programs."""
+    if "-m" in sys.orig_argv[:-1]:
+        return " ".join(["python", *sys.orig_argv[sys.orig_argv.index("-m") :]])
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _record(result: Result) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`forethought collect`: record any Gymnasium environment."""
+"""`forethought collect`: record any Gymnasium environment, at random or by one of our scripted behaviours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 
 from forethought.cli.output import Show, emit, guarded
 
+TWO_ROOM = "forethought/TwoRoom-v1"
+
 
 def collect(
     env: Annotated[str, typer.Argument(help="A Gymnasium id, such as forethought/TwoRoom-v1 or CartPole-v1.")],
     out: Annotated[Path, typer.Option(help="The log to write or to go on with (.h5, or a folder for NPZ).")],
     episodes: Annotated[int, typer.Option(min=1)] = 100,
-    policy: Annotated[str, typer.Option(help="random, or scripted:wander for forethought/TwoRoom-v1.")] = "random",
+    policy: Annotated[str, typer.Option(help="random, or scripted:NAME, such as scripted:wander.")] = "random",
     steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 200,
     layout: Annotated[str, typer.Option(help="For forethought/TwoRoom-v1: fixed or random.")] = "fixed",
     seed: int = 0,
@@ -25,29 +27,29 @@ def collect(
 
 
 def _collect(env: str, out: Path, episodes: int, policy: str, steps: int, layout: str, seed: int, json: bool) -> None:
+    from forethought.errors import unknown_name
+
+    if layout not in ("fixed", "random"):
+        raise unknown_name("layout", layout, ["fixed", "random"])
     with Show() as show:
-        if env == "forethought/TwoRoom-v1":
-            added = _two_room(out, episodes, policy, steps, layout, seed, show)
+        if policy.startswith("scripted:") or env == TWO_ROOM:
+            place = f"{env}/{layout}" if env == TWO_ROOM and layout != "fixed" else env
+            added = _scripted(place, out, episodes, policy.removeprefix("scripted:"), steps, seed, show)
         else:
             added = _gymnasium(env, out, episodes, policy, steps, seed, show)
     emit({"log": str(out), "added": added, "episodes": episodes}, json, f"{out}: {added} episodes added, {episodes} in all")
 
 
-def _two_room(out: Path, episodes: int, policy: str, steps: int, layout: str, seed: int, show: Show) -> int:
+def _scripted(env: str, out: Path, episodes: int, policy: str, steps: int, seed: int, show: Show) -> int:
     from forethought.data import open_writer
-    from forethought.envs.two_room import log_spec, record
-    from forethought.errors import unknown_name
+    from forethought.envs.scripted import script
 
-    if layout not in ("fixed", "random"):
-        raise unknown_name("layout", layout, ["fixed", "random"])
-    writer = open_writer(out, log_spec())
+    chosen = script(env, policy)
+    writer = open_writer(out, chosen.spec())
     have = len(writer)
-    for index, episode in enumerate(
-        record(episodes, steps, seed, random=layout == "random", policy=policy.removeprefix("scripted:"))
-    ):
-        if index >= have:
-            writer.append(episode)
-            show.count("collect", index + 1, episodes)
+    for index, episode in enumerate(chosen.record(have, episodes, steps, seed), have):
+        writer.append(episode)
+        show.count("collect", index + 1, episodes)
     writer.close()
     return max(0, episodes - have)
 
