@@ -6,17 +6,18 @@ import dataclasses
 import hashlib
 import time
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from forethought.config import OneOf
 from forethought.costs.cost import Cost
 from forethought.errors import UsageError
 from forethought.habits.policy import Habit, HabitProposal
 from forethought.planning.loop import SearchConfig, search
-from forethought.planning.methods import make_method
+from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
 from forethought.types import (
     Array,
     Belief,
@@ -40,9 +41,9 @@ from forethought.world_model import LatentWorldModel
 class AgentConfig:
     """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent"."""
 
-    mode: str = "plan"
-    cost: str = "critic"
-    method: str = "cem"
+    mode: Annotated[str, OneOf("mode", ("plan", "habit"))] = "plan"
+    cost: Annotated[str, OneOf("cost", ("critic", "latent"))] = "critic"
+    method: Annotated[str, OneOf("planner", {**CONTINUOUS, **DISCRETE})] = "cem"
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
     warm_start: bool = True
 

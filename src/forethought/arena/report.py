@@ -17,7 +17,7 @@ from forethought.arena.svg import Line, chart, heat, picture
 from forethought.arena.task import Pair, Task
 from forethought.arena.tasks import make_task
 from forethought.arena.two_room import distance_map
-from forethought.config import from_json
+from forethought.config import read_json
 from forethought.data.durable import atomic_write_bytes
 from forethought.training.bundle import load_agent
 from forethought.training.calibrate import Calibration
@@ -129,7 +129,7 @@ def _learned(folder: RunFolder) -> str:
 def _critic(folder: RunFolder) -> str:
     if not folder.calibration.is_file():
         return ""
-    c = from_json(Calibration, folder.calibration.read_text())
+    c = read_json(Calibration, folder.calibration)
     steps = [i + 1.0 for i in range(len(c.horizon_error))]
     horizon = [
         Line("imagined", steps, c.horizon_error),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
 from torch import nn
 
+from forethought.config import Count, OneOf, Whole
 from forethought.errors import unknown_name
 from forethought.perception.conv import Convolution
 from forethought.perception.fusion import SensorEncoder
@@ -28,11 +29,11 @@ IMAGE_BODIES: dict[str, Callable[[tuple[int, ...], int, int], nn.Module]] = {
 class EncoderConfig:
     """`image` names the body for images; `width` is its narrowest layer, `features` what enters the two heads."""
 
-    image: str = "patches"
-    width: int = 64
-    features: int = 256
-    scene_size: int = 12
-    state_size: int = 16
+    image: Annotated[str, OneOf("image encoder", IMAGE_BODIES)] = "patches"
+    width: Count = 64
+    features: Count = 256
+    scene_size: Whole = 12
+    state_size: Count = 16
 
 
 def build_encoder(spec: ExperienceSpec, config: EncoderConfig) -> SensorEncoder:

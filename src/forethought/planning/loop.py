@@ -11,6 +11,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from forethought.config import Count, Positive, Weight
 from forethought.costs.cost import Cost
 from forethought.errors import ContractError, UsageError
 from forethought.planning.proposal import GradientMethod, Method
@@ -27,12 +28,12 @@ class SearchConfig:
     deadline, whatever comes first; one iteration is always made.
     """
 
-    num_samples: int = 32
-    iterations: int = 2
-    horizon: int = 5
-    deadline_seconds: float | None = None
-    patience: int = 2
-    min_gain: float = 0.01
+    num_samples: Count = 32
+    iterations: Count = 2
+    horizon: Count = 5
+    deadline_seconds: Positive | None = None
+    patience: Count = 2
+    min_gain: Weight = 0.01
 
 
 def legalise(actions: Tensor, space: Space) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import final
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
-from forethought.config import from_json
+from forethought.config import read_json
 from forethought.costs.cost import Cost
 from forethought.costs.critic import CriticCost
 from forethought.costs.goal import GoalDistance
@@ -68,9 +68,12 @@ def load_parts(run: str | os.PathLike[str]) -> tuple[ExperienceSpec, TrainConfig
     folder = RunFolder(Path(run).expanduser())
     if not folder.config.is_file():
         raise RunError(f"{folder.path}: no run here (no config.json); give the folder that `forethought train` wrote")
-    config = from_json(TrainConfig, folder.config.read_text())
+    config = read_json(TrainConfig, folder.config)
     spec_path = folder.path / "spec.json"
-    spec = spec_from_json(spec_path.read_text(), spec_path)
+    for path in (spec_path, folder.calibration):
+        if not path.is_file():
+            raise RunError(f"{path}: no such file; a finished run has it. Go on with its training, or train again")
+    spec = spec_from_json(spec_path.read_text(encoding="utf-8"), spec_path)
     parts = build_parts(spec, config)
     load_modules(folder.stage_file("predict"), {"encoder": parts.encoder})
     load_modules(folder.stage_file("dynamics"), {"dynamics": parts.model.dynamics})

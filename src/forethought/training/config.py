@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import final
+from typing import Annotated, final
 
 from forethought.agent.agent import AgentConfig
+from forethought.config import Between, Count, Positive, Share, Version, Weight, Whole
 from forethought.errors import ConfigError, unknown_name
 from forethought.perception.build import EncoderConfig
 from forethought.training.trainer import Schedule
@@ -18,15 +19,15 @@ class PredictConfig:
     """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames."""
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
-    episodes: int = 64
-    windows: int = 4
-    num_frames: int = 2
-    prediction: float = 2.0
-    inverse: float = 3.0
-    state_sigreg: float = 0.02
-    still: float = 320.0
-    scene_moves: float = 1.0
-    straighten: float = 0.0
+    episodes: Count = 64
+    windows: Annotated[int, Between(2)] = 4
+    num_frames: Annotated[int, Between(2)] = 2
+    prediction: Weight = 2.0
+    inverse: Weight = 3.0
+    state_sigreg: Weight = 0.02
+    still: Weight = 320.0
+    scene_moves: Weight = 1.0
+    straighten: Weight = 0.0
 
 
 @final
@@ -35,11 +36,11 @@ class DynamicsConfig:
     """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error."""
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
-    batch_size: int = 512
-    horizon: int = 2
-    width: int = 192
-    depth: int = 3
-    surprising: float = 0.5
+    batch_size: Count = 512
+    horizon: Count = 2
+    width: Count = 192
+    depth: Count = 3
+    surprising: Share = 0.5
 
 
 @final
@@ -48,14 +49,14 @@ class HeadsConfig:
     """Critic and habit on frozen latents: graphs of imagined steps, exact shortest paths on them, then regression."""
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
-    batch_size: int = 1024
-    scenes: int = 400
-    nodes: int = 224
-    candidates: int = 16
-    reach: int = 3
-    width: int = 192
-    depth: int = 3
-    limit: float = 60.0
+    batch_size: Count = 1024
+    scenes: Count = 400
+    nodes: Annotated[int, Between(2)] = 224
+    candidates: Count = 16
+    reach: Count = 3
+    width: Count = 192
+    depth: Count = 3
+    limit: Positive = 60.0
 
 
 @final
@@ -63,9 +64,10 @@ class HeadsConfig:
 class TrainConfig:
     """A whole run. `frameskip` environment actions make one block."""
 
-    seed: int = 0
-    frameskip: int = 1
-    threads: int = 0
+    version: Annotated[int, Version(1)] = 1
+    seed: Whole = 0
+    frameskip: Count = 1
+    threads: Whole = 0
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)

@@ -11,7 +11,7 @@ from typing import final
 import torch
 from safetensors.torch import save_file
 
-from forethought.config import to_json
+from forethought.config import checked, to_json
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
 from forethought.data.schema import spec_to_json
@@ -53,7 +53,7 @@ def train(
     Raises DataError for a log that cannot be used, ConfigError if the folder holds a run of another configuration,
     CollapseError and TrainingError when learning fails, Interrupted on Ctrl-C (saved; call again to go on).
     """
-    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), config or TrainConfig(), watcher or Silent())
+    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), checked(config or TrainConfig()), watcher or Silent())
     job.run_all()
     return job.run
 

@@ -17,6 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from forethought.config import Count, Positive, Share, Weight
 from forethought.errors import TrainingError
 from forethought.training.checkpoint import load_training, save_modules, save_training
 from forethought.training.distributed import Ranks, average_gradients
@@ -32,15 +33,15 @@ class Schedule:
     The rate warms up, stays, and falls linearly over the last `decay` share (WSD), so a longer run shares its beginning.
     """
 
-    updates: int
-    learning_rate: float
-    weight_decay: float = 1e-3
-    warmup: int = 50
-    decay: float = 0.3
-    clip: float = 1.0
-    seconds: float | None = None
-    log_every: int = 50
-    checkpoint_seconds: float = 15.0
+    updates: Count
+    learning_rate: Positive
+    weight_decay: Weight = 1e-3
+    warmup: Count = 50
+    decay: Share = 0.3
+    clip: Positive = 1.0
+    seconds: Positive | None = None
+    log_every: Count = 50
+    checkpoint_seconds: Weight = 15.0
 
     def rate(self, update: int, progress: float) -> float:
         """Learning rate of an update, given the share of the stage that is done (0..1)."""
