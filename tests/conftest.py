@@ -13,6 +13,7 @@ torch.set_num_threads(1)
 
 def small_config(seed: int = 0):
     from forethought.agent.agent import AgentConfig
+    from forethought.dynamics.build import Architecture
     from forethought.perception.build import EncoderConfig
     from forethought.planning.loop import SearchConfig
     from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
@@ -24,7 +25,7 @@ def small_config(seed: int = 0):
         threads=1,
         encoder=EncoderConfig(width=16, features=64, scene_size=4, state_size=8),
         predict=PredictConfig(schedule=quick, episodes=8, windows=2),
-        dynamics=DynamicsConfig(schedule=quick, batch_size=64, width=32, depth=2),
+        dynamics=DynamicsConfig(schedule=quick, batch_size=64, architecture=Architecture(width=32, depth=2)),
         heads=HeadsConfig(schedule=replace(quick), batch_size=128, scenes=4, nodes=32, width=32, depth=2),
         agent=AgentConfig(search=SearchConfig(num_samples=16, iterations=2, horizon=3)),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Annotated, final
 
+from forethought.config import Count, OneOf
 from forethought.dynamics.base import Dynamics
 from forethought.dynamics.gru import GRUDynamics
 from forethought.dynamics.residual_mlp import ResidualMLP
@@ -24,9 +25,9 @@ FAMILIES: dict[str, Callable[[int, int, int, int, int], Dynamics]] = {
 class Architecture:
     """`family` names the dynamics; `width` of its layers, `depth` how many (the GRU: of its head)."""
 
-    family: str = "residual_mlp"
-    width: int = 256
-    depth: int = 3
+    family: Annotated[str, OneOf("dynamics", FAMILIES)] = "residual_mlp"
+    width: Count = 256
+    depth: Count = 3
 
 
 def build_dynamics(architecture: Architecture, latent_size: int, scene_size: int, action_size: int) -> Dynamics:

@@ -51,12 +51,28 @@ class Frozen(nn.Module):
         self.module.eval()
         return self
 
+    @staticmethod
+    def output_of(module: nn.Module, reading: Tensor) -> int:
+        """The n of the (B, n) that a module gives for a reading. Raises UsageError for any other shape."""
+        mode = module.training
+        with torch.no_grad():
+            out: Tensor = module.eval()(_single(reading))
+        module.train(mode)
+        if out.ndim != 2:
+            raise UsageError(f"the frozen module gave {tuple(out.shape)}, expected (batch, n); flatten or pool its output")
+        return out.shape[-1]
+
     def forward(self, reading: Tensor) -> Tensor:
         with torch.no_grad():
-            out = self.module(reading)
+            out = self.module(_single(reading))
         if out.ndim != 2 or out.shape[-1] != self.output_size:
             raise UsageError(
                 f"the frozen module gave {tuple(out.shape)}, expected (batch, {self.output_size}); pass its true size"
             )
         features: Tensor = self.adapt(out)
         return features
+
+
+def _single(reading: Tensor) -> Tensor:
+    """Floating-point readings as float32, whatever the log's precision."""
+    return reading.float() if reading.is_floating_point() else reading

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
+
+from torch import nn
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
 from forethought.config import read_json
@@ -16,7 +19,8 @@ from forethought.costs.temporal import TemporalDistance
 from forethought.data.dataset import Dataset
 from forethought.data.schema import spec_from_json
 from forethought.data.stats import measure
-from forethought.dynamics.residual_mlp import ResidualMLP
+from forethought.dynamics.base import Dynamics
+from forethought.dynamics.build import build_dynamics
 from forethought.errors import RunError
 from forethought.habits.policy import Habit
 from forethought.perception.build import build_encoder
@@ -24,6 +28,7 @@ from forethought.perception.fusion import SensorEncoder
 from forethought.perception.vectors import VectorNet
 from forethought.training.checkpoint import load_modules
 from forethought.training.config import TrainConfig
+from forethought.training.device import choose
 from forethought.training.run import RunFolder
 from forethought.types import ExperienceSpec
 from forethought.world_model import LatentWorldModel
@@ -35,19 +40,23 @@ class Parts:
     """All trained modules of a run. `first_dynamics` is the one trained with the encoder; the model holds the final one."""
 
     encoder: SensorEncoder
-    first_dynamics: ResidualMLP
+    first_dynamics: Dynamics
     model: LatentWorldModel
     critic: TemporalDistance
     habit: Habit
 
+    def trees(self) -> tuple[nn.Module, ...]:
+        """Every module once, to be moved or set as a whole."""
+        return self.model, self.first_dynamics, self.critic, self.habit
 
-def build_parts(spec: ExperienceSpec, config: TrainConfig) -> Parts:
-    """Fresh modules; torch's global generator decides their weights."""
-    encoder = build_encoder(spec, config.encoder)
+
+def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str, nn.Module] | None = None) -> Parts:
+    """Fresh modules; torch's global generator decides their weights. `modules`: the user's own, by sensor."""
+    encoder = build_encoder(spec, config.encoder, modules)
     action_size, scene = config.frameskip * spec.action_space.size, config.encoder.scene_size
-    settings, latent = config.dynamics, encoder.latent_size
-    first = ResidualMLP(latent, scene, action_size, settings.width, settings.depth)
-    final_dynamics = ResidualMLP(latent, scene, action_size, settings.width, settings.depth)
+    latent = encoder.latent_size
+    first = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
+    final_dynamics = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
     critic = TemporalDistance(latent, scene, config.heads.width, config.heads.depth, config.heads.limit)
     habit = Habit(latent, scene, spec.action_space, config.frameskip, config.heads.width, config.heads.depth)
     return Parts(encoder, first, LatentWorldModel(encoder, final_dynamics), critic, habit)
@@ -63,8 +72,14 @@ def normalise(parts: Parts, data: Dataset) -> None:
             body.deviation.copy_(body.deviation.new_tensor(column.std).clamp_min(1e-6))
 
 
-def load_parts(run: str | os.PathLike[str]) -> tuple[ExperienceSpec, TrainConfig, Parts]:
-    """The finished run's spec, configuration and parts, in evaluation mode. Raises RunError."""
+def load_parts(
+    run: str | os.PathLike[str], modules: Mapping[str, nn.Module] | None = None
+) -> tuple[ExperienceSpec, TrainConfig, Parts]:
+    """The finished run's spec, configuration and parts, in evaluation mode, on the device that its configuration chooses.
+
+    `modules`: for a run with the user's own, modules of the same shape by sensor; their weights come from the run.
+    Raises RunError, and UsageError if a module is missing.
+    """
     folder = RunFolder(Path(run).expanduser())
     if not folder.config.is_file():
         raise RunError(f"{folder.path}: no run here (no config.json); give the folder that `forethought train` wrote")
@@ -74,18 +89,21 @@ def load_parts(run: str | os.PathLike[str]) -> tuple[ExperienceSpec, TrainConfig
         if not path.is_file():
             raise RunError(f"{path}: no such file; a finished run has it. Go on with its training, or train again")
     spec = spec_from_json(spec_path.read_text(encoding="utf-8"), spec_path)
-    parts = build_parts(spec, config)
+    parts = build_parts(spec, config, modules)
     load_modules(folder.stage_file("predict"), {"encoder": parts.encoder})
     load_modules(folder.stage_file("dynamics"), {"dynamics": parts.model.dynamics})
     load_modules(folder.stage_file("heads"), {"critic": parts.critic, "habit": parts.habit})
     for module in (parts.model, parts.critic, parts.habit):
         module.eval().requires_grad_(False)
+    choose(config.device, config.precision).place(*parts.trees())
     return spec, config, parts
 
 
-def load_agent(run: str | os.PathLike[str], config: AgentConfig | None = None) -> ForethoughtAgent:
-    """The agent of a finished run; `config` overrides how it thinks."""
-    spec, trained, parts = load_parts(run)
+def load_agent(
+    run: str | os.PathLike[str], config: AgentConfig | None = None, *, modules: Mapping[str, nn.Module] | None = None
+) -> ForethoughtAgent:
+    """The agent of a finished run; `config` overrides how it thinks; `modules` as in `load_parts`."""
+    spec, trained, parts = load_parts(run, modules)
     chosen = config or trained.agent
     return assemble(parts, spec, replace(trained, agent=chosen))
 

@@ -44,9 +44,10 @@ def calibrate(
     generator = np.random.default_rng(0)
     starts = generator.choice(latents.window_starts(horizon), count)
     steps = torch.from_numpy(starts[:, None] + np.arange(horizon + 1) * latents.frameskip)
-    z = latents.z_ND[steps[:, 0]]
-    imagined = dynamics.imagine(z, dynamics.initial_memory(z), latents.action_NA[steps[:, :-1]].unsqueeze(1))[:, 0]
-    real, scene = latents.z_ND[steps[:, 1:]], latents.scene_size
+    device = next(dynamics.parameters()).device
+    z, real = latents.z_ND[steps[:, 0]].to(device), latents.z_ND[steps[:, 1:]].to(device)
+    actions, scene = latents.action_NA[steps[:, :-1]].to(device), latents.scene_size
+    imagined = dynamics.imagine(z, dynamics.initial_memory(z), actions.unsqueeze(1))[:, 0]
     error_BH = (imagined - real)[..., scene:].square().mean(-1)
     unchanged = (z[:, None] - real)[..., scene:].square().mean(-1).mean(0)
     apart = tuple(k for k in (1, 2, 4, 8, 16, 32, 64) if k <= longest)
@@ -62,7 +63,8 @@ def calibrate(
 def _distances(latents: Latents, critic: TemporalDistance, blocks: int, generator: np.random.Generator, count: int) -> Tensor:
     rows = generator.choice(latents.window_starts(blocks), count)
     later = torch.from_numpy(rows + blocks * latents.frameskip)
-    distance: Tensor = critic(latents.z_ND[torch.from_numpy(rows)], latents.z_ND[later])
+    device = next(critic.parameters()).device
+    distance: Tensor = critic(latents.z_ND[torch.from_numpy(rows)].to(device), latents.z_ND[later].to(device))
     return distance
 
 

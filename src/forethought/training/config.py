@@ -8,15 +8,21 @@ from typing import Annotated, final
 
 from forethought.agent.agent import AgentConfig
 from forethought.config import Between, Count, Positive, Share, Version, Weight, Whole
+from forethought.dynamics.build import Architecture
 from forethought.errors import ConfigError, unknown_name
+from forethought.objectives.regulariser import Regulariser
 from forethought.perception.build import EncoderConfig
+from forethought.training.device import Device, Precision
 from forethought.training.trainer import Schedule
 
 
 @final
 @dataclass(frozen=True)
 class PredictConfig:
-    """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames."""
+    """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames.
+
+    `regulariser` keeps states apart, weighed by `state_sigreg` (both SIGRegs) or `vicreg`; a teacher follows at `teacher_rate`.
+    """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
     episodes: Count = 64
@@ -24,7 +30,10 @@ class PredictConfig:
     num_frames: Annotated[int, Between(2)] = 2
     prediction: Weight = 2.0
     inverse: Weight = 3.0
+    regulariser: Regulariser = Regulariser.EPISODE_SIGREG
     state_sigreg: Weight = 0.02
+    vicreg: Weight = 1.0
+    teacher_rate: Share = 0.01
     still: Weight = 320.0
     scene_moves: Weight = 1.0
     straighten: Weight = 0.0
@@ -33,13 +42,15 @@ class PredictConfig:
 @final
 @dataclass(frozen=True)
 class DynamicsConfig:
-    """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error."""
+    """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error.
+
+    `architecture` holds for the dynamics that is trained with the encoder too.
+    """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
     batch_size: Count = 512
     horizon: Count = 2
-    width: Count = 192
-    depth: Count = 3
+    architecture: Architecture = field(default_factory=lambda: Architecture(width=192))
     surprising: Share = 0.5
 
 
@@ -68,6 +79,8 @@ class TrainConfig:
     seed: Whole = 0
     frameskip: Count = 1
     threads: Whole = 0
+    device: Device = Device.AUTO
+    precision: Precision = Precision.AUTO
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
@@ -90,7 +103,7 @@ def sized(config: TrainConfig, size: str) -> TrainConfig:
     return replace(
         config,
         encoder=replace(config.encoder, width=narrow, features=features),
-        dynamics=replace(config.dynamics, width=width),
+        dynamics=replace(config.dynamics, architecture=replace(config.dynamics.architecture, width=width)),
         heads=replace(config.heads, width=width),
     )
 

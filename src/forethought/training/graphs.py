@@ -40,10 +40,10 @@ def imagine_graph(
     count = len(actions_KA)
     z_GNKD = torch.cat([scene_GC[:, None].expand(-1, nodes, -1), state_GNE], -1)[:, :, None].expand(-1, -1, count, -1)
     z, action = z_GNKD.reshape(scenes * nodes * count, -1), actions_KA.repeat(scenes * nodes, 1)
-    distance = torch.full((scenes, nodes, nodes), UNREACHED)
+    distance = torch.full((scenes, nodes, nodes), UNREACHED, device=z.device)
     limit = snap * _gap(state_GNE)
     origin = (torch.arange(scenes)[:, None] * nodes + torch.arange(nodes).repeat_interleave(count)[None]) * nodes
-    memory = dynamics.initial_memory(z)
+    origin, memory = origin.to(z.device), dynamics.initial_memory(z)
     for blocks in range(1, reach + 1):
         z, memory = dynamics.step(z, memory, action)
         landed = z[:, scene_GC.shape[-1] :].reshape(scenes, nodes * count, -1)
@@ -63,7 +63,7 @@ def shortest_paths_(distance_GNN: Tensor) -> Tensor:
 
 
 def _gap(state_GNE: Tensor) -> Tensor:
-    own = torch.eye(state_GNE.shape[1]) * UNREACHED
+    own = torch.eye(state_GNE.shape[1], device=state_GNE.device) * UNREACHED
     nearest = (torch.cdist(state_GNE, state_GNE) + own).topk(2, largest=False).values
     return nearest[..., -1].mean()
 
@@ -84,11 +84,12 @@ def reachable_states(
     blindly from other episodes would stand inside this scene's walls and be stepping stones through them.
     """
     scenes, size = len(scene_GC), own_GTE.shape[-1]
-    picked = torch.randint(own_GTE.shape[1], (scenes, count, 1), generator=generator).expand(-1, -1, size)
+    device = own_GTE.device  # the random stream stays on the CPU, the same for every device
+    picked = torch.randint(own_GTE.shape[1], (scenes, count, 1), generator=generator).expand(-1, -1, size).to(device)
     state, scene = own_GTE.gather(1, picked), scene_GC[:, None].expand(-1, count, -1)
-    legs = torch.randint(0, 9, (scenes, count), generator=generator)
+    legs = torch.randint(0, 9, (scenes, count), generator=generator).to(device)
     for leg in range(8):
-        action = actions_KA[torch.randint(len(actions_KA), (scenes * count,), generator=generator)]
+        action = actions_KA[torch.randint(len(actions_KA), (scenes * count,), generator=generator).to(device)]
         z = torch.cat([scene, state], -1).flatten(0, 1)
         memory = dynamics.initial_memory(z)
         for _ in range(4):

@@ -39,13 +39,14 @@ def candidate_actions(space: Space, frameskip: int, count: int, generator: torch
 def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: TrainConfig, watcher: Watcher) -> Graph:
     """Graphs of many scenes of the log, each with the states that imagination reaches from those of its episode."""
     settings, together = config.heads, 16
+    device = next(dynamics.parameters()).device
     generator = generator_for(config.seed, "graphs")
-    actions = candidate_actions(space, latents.frameskip, settings.candidates, generator)
-    pool = latents.z_ND[torch.randint(len(latents.z_ND), (3000,), generator=generator), latents.scene_size :]
+    actions = candidate_actions(space, latents.frameskip, settings.candidates, generator).to(device)
+    pool = latents.z_ND[torch.randint(len(latents.z_ND), (3000,), generator=generator), latents.scene_size :].to(device)
     parts = []
     for first in range(0, settings.scenes, together):
         count = min(together, settings.scenes - first)
-        scene, own = _some_episodes(latents, count, generator)
+        scene, own = (part.to(device) for part in _some_episodes(latents, count, generator))
         state = reachable_states(dynamics, scene, own, pool, settings.nodes, actions, generator)
         parts.append(imagine_graph(dynamics, scene, state, actions, settings.reach))
         watcher.progress(Progress("graphs", first + count, settings.scenes, {}, 0.0, 0.0))
@@ -78,7 +79,8 @@ class HeadsStage(Stage):
         self.critic, self.habit, self.config, self.settings = critic, habit, config, config.heads
         self.frames_per_update = self.settings.batch_size
         generator = generator_for(config.seed, "candidates")
-        self.actions = candidate_actions(habit.space, latents.frameskip, self.settings.candidates, generator)
+        actions = candidate_actions(habit.space, latents.frameskip, self.settings.candidates, generator)
+        self.actions = actions.to(graph.state_GNE.device)
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "habit": self.habit}
@@ -103,7 +105,7 @@ class HeadsStage(Stage):
     def _pairs(self, update: int) -> tuple[Tensor, Tensor, Tensor]:
         generator = np.random.default_rng(seed_for(self.config.seed, self.name, update))
         count, (scenes, nodes, _) = self.settings.batch_size, self.graph.state_GNE.shape
-        g, i, j = (torch.from_numpy(generator.integers(0, n, count)) for n in (scenes, nodes, nodes))
+        g, i, j = (torch.from_numpy(generator.integers(0, n, count)).to(self.actions.device) for n in (scenes, nodes, nodes))
         j[: count // 32] = i[: count // 32]  # the goal itself is no distance away
         z = torch.cat([self.graph.scene_GC[g], self.graph.state_GNE[g, i]], -1)
         goal = torch.cat([self.graph.scene_GC[g], self.graph.state_GNE[g, j]], -1)
@@ -122,4 +124,4 @@ class HeadsStage(Stage):
         best = share @ self.actions
         if isinstance(self.habit.space, DiscreteSpace):
             best = self.actions[share.argmax(-1)]
-        return best, torch.ones(total)
+        return best, best.new_ones(total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from forethought.dynamics.build import Architecture
 from forethought.perception.build import EncoderConfig
 from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
 from forethought.training.trainer import Schedule
@@ -27,6 +28,8 @@ def two_room_random(seed: int = 0) -> TrainConfig:
     return replace(
         base,
         predict=replace(base.predict, schedule=replace(base.predict.schedule, updates=1700)),
-        dynamics=replace(base.dynamics, width=256, schedule=replace(base.dynamics.schedule, updates=6500)),
+        dynamics=replace(
+            base.dynamics, architecture=Architecture(width=256), schedule=replace(base.dynamics.schedule, updates=6500)
+        ),
         heads=replace(base.heads, width=256, schedule=replace(base.heads.schedule, updates=2500)),
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from forethought.config import checked, to_json
 from forethought.data import open_log
@@ -23,6 +24,7 @@ from forethought.training.bundle import Parts, build_parts, normalise
 from forethought.training.calibrate import calibrate
 from forethought.training.checkpoint import load_modules, read_tensors
 from forethought.training.config import TrainConfig
+from forethought.training.device import choose
 from forethought.training.distributed import Ranks, join_ranks
 from forethought.training.dynamics import DynamicsStage
 from forethought.training.files import write_atomic, write_atomic_with
@@ -47,13 +49,19 @@ def train(
     config: TrainConfig | None = None,
     *,
     watcher: Watcher | None = None,
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> RunFolder:
     """Train on a log into a run folder, or go on where an earlier call stopped.
+
+    `modules`: a module of your own for any sensor, used as it is (never trained): raw readings in, (batch, n) out. Its weights
+    are kept in the run; to load the run, pass a module of the same shape again.
 
     Raises DataError for a log that cannot be used, ConfigError if the folder holds a run of another configuration,
     CollapseError and TrainingError when learning fails, Interrupted on Ctrl-C (saved; call again to go on).
     """
-    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), checked(config or TrainConfig()), watcher or Silent())
+    settings = checked(config or TrainConfig())
+    settings = replace(settings, encoder=replace(settings.encoder, frozen=tuple(sorted(modules or {}))))
+    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), settings, watcher or Silent(), modules or {})
     job.run_all()
     return job.run
 
@@ -65,6 +73,7 @@ class _Job:
     run: RunFolder
     config: TrainConfig
     watcher: Watcher
+    modules: Mapping[str, nn.Module]
 
     def run_all(self) -> None:
         if self.config.threads:
@@ -75,10 +84,12 @@ class _Job:
         experience = open_log(self.log)
         data = Dataset.load(experience, Split.TRAIN)
         held_out = Dataset.load(experience, Split.CALIBRATE)
-        self._open_folder(data, ranks)
-        parts = build_parts(data.spec, self.config)
+        compute = choose(self.config.device, self.config.precision)
+        parts = build_parts(data.spec, self.config, self.modules)
         normalise(parts, data)
-        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, ranks)
+        self._open_folder(data, ranks)
+        compute.place(*parts.trees())
+        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, ranks, compute)
         self._stage(predict, self.config.predict.schedule, ranks)
         latents, held_out_latents = self._encode(data, parts, "latents"), self._encode(held_out, parts, "held-out")
         dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, ranks)
@@ -124,9 +135,10 @@ class _Job:
         path = self.run.path / "work" / "graphs.safetensors"
         if path.is_file():
             tensors: Mapping[str, torch.Tensor] = read_tensors(path)[0]
-            return Graph(tensors["scene"], tensors["state"], tensors["distance"])
+            device = next(parts.model.parameters()).device
+            return Graph(*(tensors[name].to(device) for name in ("scene", "state", "distance")))
         graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
         tensors = {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN}
-        whole = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
+        whole = {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}
         write_atomic_with(path, lambda temporary: save_file(whole, temporary))
         return graph
