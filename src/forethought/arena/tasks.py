@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from forethought.arena.pointmaze import PointMazeTask
 from forethought.arena.pusht import PushTTask
 from forethought.arena.task import Task
 from forethought.arena.two_room import TwoRoomTask
@@ -13,6 +14,9 @@ TASKS: dict[str, Callable[[], Task]] = {
     "two-room-fixed-v1": lambda: TwoRoomTask(random=False),
     "two-room-random-v1": lambda: TwoRoomTask(random=True),
     "pusht-pixels-v1": PushTTask,
+    "ogbench-pointmaze-medium-v1": lambda: PointMazeTask("medium"),
+    "ogbench-pointmaze-large-v1": lambda: PointMazeTask("large"),
+    "ogbench-pointmaze-giant-v1": lambda: PointMazeTask("giant"),
 }
 
 

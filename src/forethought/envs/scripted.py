@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import final
 
-from forethought.envs import pusht, two_room
+from forethought.envs import ogbench, pusht, two_room
 from forethought.errors import unknown_name
 from forethought.types import Episode, ExperienceSpec
 
@@ -35,12 +35,20 @@ def _push_t(first: int, count: int, steps: int, seed: int) -> Iterator[Episode]:
     return islice(pusht.record(count, steps, seed), first, None)
 
 
+def _navigate(maze: str) -> Script:
+    def record(first: int, count: int, steps: int, seed: int) -> Iterator[Episode]:
+        return ogbench.record(maze, first, count, steps, seed)
+
+    return Script(ogbench.log_spec, record)
+
+
 SCRIPTS: dict[str, dict[str, Script]] = {
     "forethought/TwoRoom-v1": {name: _two_room(False, name) for name in ("wander", "random")},
     "forethought/TwoRoom-v1/random": {name: _two_room(True, name) for name in ("wander", "random")},
     "gym_pusht/PushT-v0": {"pusher": Script(pusht.log_spec, _push_t)},
+    **{f"ogbench/pointmaze-{maze}": {"navigate": _navigate(maze)} for maze in ogbench.MAZES},
 }
-"""Environment -> behaviour's name -> recorder. Ids are Gymnasium's; after a further slash stands the layout."""
+"""Environment -> behaviour's name -> recorder. Ids are Gymnasium's or PACKAGE/NAME; a further slash names the layout."""
 
 
 def script(env: str, policy: str) -> Script:
