@@ -16,7 +16,7 @@ def small_config(seed: int = 0):
     from forethought.dynamics.build import Architecture
     from forethought.perception.build import EncoderConfig
     from forethought.planning.loop import SearchConfig
-    from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
+    from forethought.training.config import DecoderConfig, DynamicsConfig, HeadsConfig, PredictConfig, ProbeConfig, TrainConfig
     from forethought.training.trainer import Schedule
 
     quick = Schedule(updates=30, learning_rate=1e-3, log_every=10, checkpoint_seconds=0.0)
@@ -27,6 +27,8 @@ def small_config(seed: int = 0):
         predict=PredictConfig(schedule=quick, episodes=8, windows=2),
         dynamics=DynamicsConfig(schedule=quick, batch_size=64, architecture=Architecture(width=32, depth=2)),
         heads=HeadsConfig(schedule=replace(quick), batch_size=128, scenes=4, nodes=32, width=32, depth=2),
+        probe=ProbeConfig(schedule=quick, batch_size=64, width=32),
+        decoder=DecoderConfig(schedule=quick, batch_size=32, width=32),
         agent=AgentConfig(search=SearchConfig(num_samples=16, iterations=2, horizon=3)),
     )
 

@@ -30,7 +30,7 @@ from forethought.training.train import train
 from forethought.training.trainer import Schedule, run_stage
 from forethought.types import ReachObservation
 
-WEIGHTS = ("predict", "dynamics", "heads")
+WEIGHTS = ("predict", "dynamics", "heads", "decoder", "probe")
 CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -95,7 +95,7 @@ def test_twenty_kills(log: Path, run: Path, tmp_path: Path) -> None:
 def test_every_stage_resumes_in_its_middle(log: Path, run: Path, tmp_path: Path) -> None:
     """Stops after every single update by SIGTERM-like flags would take minutes; stops in each stage show the same."""
     out = tmp_path / "run"
-    for stage, updates in (("predict", 7), ("dynamics", 13), ("heads", 21)):
+    for stage, updates in (("predict", 7), ("dynamics", 13), ("heads", 21), ("decoder", 5), ("probe", 9)):
         with pytest.raises(_Stop):
             train(log, out, small_config(), watcher=_StopAt(stage, updates))
     train(log, out, small_config())

@@ -25,10 +25,12 @@ from forethought.errors import RunError
 from forethought.habits.policy import Habit
 from forethought.perception.build import build_encoder
 from forethought.perception.fusion import SensorEncoder
+from forethought.perception.probe import Probe
 from forethought.perception.vectors import VectorNet
 from forethought.training.checkpoint import load_modules
 from forethought.training.config import TrainConfig
 from forethought.training.device import choose
+from forethought.training.probes import load_probe
 from forethought.training.run import RunFolder
 from forethought.types import ExperienceSpec
 from forethought.world_model import LatentWorldModel
@@ -37,17 +39,22 @@ from forethought.world_model import LatentWorldModel
 @final
 @dataclass(frozen=True)
 class Parts:
-    """All trained modules of a run. `first_dynamics` is the one trained with the encoder; the model holds the final one."""
+    """All trained modules of a run. `first_dynamics` is the one trained with the encoder; the model holds the final one.
+
+    `probe` reads named quantities, where the log had some.
+    """
 
     encoder: SensorEncoder
     first_dynamics: Dynamics
     model: LatentWorldModel
     critic: TemporalDistance
     habit: Habit
+    probe: Probe | None = None
 
     def trees(self) -> tuple[nn.Module, ...]:
         """Every module once, to be moved or set as a whole."""
-        return self.model, self.first_dynamics, self.critic, self.habit
+        own = (self.model, self.first_dynamics, self.critic, self.habit)
+        return own if self.probe is None else (*own, self.probe)
 
 
 def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str, nn.Module] | None = None) -> Parts:
@@ -95,8 +102,9 @@ def load_parts(
     load_modules(folder.stage_file("heads"), {"critic": parts.critic, "habit": parts.habit})
     for module in (parts.model, parts.critic, parts.habit):
         module.eval().requires_grad_(False)
-    choose(config.device, config.precision).place(*parts.trees())
-    return spec, config, parts
+    whole = replace(parts, probe=load_probe(folder))
+    choose(config.device, config.precision).place(*whole.trees())
+    return spec, config, whole
 
 
 def load_agent(

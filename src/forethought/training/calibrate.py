@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -12,6 +12,8 @@ from torch import Tensor
 from forethought.costs.temporal import TemporalDistance
 from forethought.dynamics.base import Dynamics
 from forethought.training.latents import Latents
+from forethought.training.probes import ProbeQuality
+from forethought.training.tail import Tail
 
 
 @final
@@ -20,7 +22,8 @@ class Calibration:
     """Held-out figures. `horizon_error[h]`, `unchanged_error[h]`: mean squared state error after h+1 blocks, imagined and
     for "nothing changes"; `error_p99[h]`; critic: blocks really taken, and mean, 10th and 90th percentile of the distance.
 
-    `scale` turns a critic's distance into an upper bound on blocks that the log itself shows to be enough.
+    `scale` turns a critic's distance into an upper bound on blocks that the log itself shows to be enough. `tail` names the
+    worst 1 % of transitions; `probes` say how well named quantities are read off the latent.
     """
 
     horizon_error: tuple[float, ...] = ()
@@ -32,6 +35,8 @@ class Calibration:
     distance_p90: tuple[float, ...] = ()
     scale: float = 1.0
     episodes: int = 0
+    tail: Tail = field(default_factory=Tail)
+    probes: tuple[ProbeQuality, ...] = ()
 
 
 @torch.inference_mode()

@@ -72,6 +72,27 @@ class HeadsConfig:
 
 @final
 @dataclass(frozen=True)
+class ProbeConfig:
+    """Named quantities read off frozen latents, to measure and to aim at; left out where the log names none."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=600, learning_rate=2e-3, weight_decay=1e-4, decay=0.5))
+    batch_size: Count = 512
+    width: Count = 128
+
+
+@final
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Small pictures from frozen latents, for people to look at only; `side` is the longer side in pixels."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=300, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
+    batch_size: Count = 128
+    width: Count = 256
+    side: Count = 32
+
+
+@final
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run. `frameskip` environment actions make one block."""
 
@@ -85,14 +106,19 @@ class TrainConfig:
     predict: PredictConfig = field(default_factory=PredictConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
 
 
 SIZES = {"xs": (32, 128, 128), "s": (64, 256, 192), "m": (96, 512, 384), "l": (160, 1024, 768)}
 """Size dial: narrowest encoder layer, encoder features, width of dynamics and heads."""
 
-SHARES = {"predict": 0.5, "dynamics": 0.28, "heads": 0.14}
+SHARES = {"predict": 0.5, "dynamics": 0.28, "heads": 0.14, "probe": 0.005, "decoder": 0.015}
 """Time dial: each stage's share of the clock; the rest is encoding, graphs and calibration."""
+
+ENOUGH = {"probe": 10.0, "decoder": 30.0}
+"""Seconds beyond which a stage for people to look at is given no more."""
 
 
 def sized(config: TrainConfig, size: str) -> TrainConfig:
@@ -112,13 +138,15 @@ def timed(config: TrainConfig, seconds: float) -> TrainConfig:
     """The configuration whose stages share out that many seconds of wall clock."""
 
     def within(schedule: Schedule, stage: str) -> Schedule:
-        return replace(schedule, seconds=seconds * SHARES[stage])
+        return replace(schedule, seconds=min(seconds * SHARES[stage], ENOUGH.get(stage, seconds)))
 
     return replace(
         config,
         predict=replace(config.predict, schedule=within(config.predict.schedule, "predict")),
         dynamics=replace(config.dynamics, schedule=within(config.dynamics.schedule, "dynamics")),
         heads=replace(config.heads, schedule=within(config.heads.schedule, "heads")),
+        probe=replace(config.probe, schedule=within(config.probe.schedule, "probe")),
+        decoder=replace(config.decoder, schedule=within(config.decoder.schedule, "decoder")),
     )
 
 

@@ -35,6 +35,11 @@ class RunFolder:
         return self.path / "calibration.json"
 
     @property
+    def examples(self) -> Path:
+        """Futures and worst transitions that the report shows."""
+        return self.path / "examples.safetensors"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

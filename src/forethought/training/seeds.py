@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -20,3 +22,11 @@ def seed_for(seed: int, name: str, number: int = 0) -> int:
 def generator_for(seed: int, name: str, number: int = 0) -> torch.Generator:
     """A torch generator on the CPU with `seed_for` of the same arguments."""
     return torch.Generator().manual_seed(seed_for(seed, name, number))
+
+
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Torch's global generator on the CPU set to `seed_for`, and put back afterwards: for modules' first weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, name))
+        yield

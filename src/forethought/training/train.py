@@ -15,6 +15,7 @@ from torch import nn
 from forethought.config import checked, to_json
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
+from forethought.data.quantities import quantities_of, select
 from forethought.data.schema import spec_to_json
 from forethought.data.split import Split
 from forethought.data.stats import measure
@@ -24,16 +25,20 @@ from forethought.training.bundle import Parts, build_parts, normalise
 from forethought.training.calibrate import calibrate
 from forethought.training.checkpoint import load_modules, read_tensors
 from forethought.training.config import TrainConfig
+from forethought.training.decoder import DecoderStage, first_camera
 from forethought.training.device import choose
 from forethought.training.distributed import Ranks, join_ranks
 from forethought.training.dynamics import DynamicsStage
+from forethought.training.examples import gather_examples, save_examples
 from forethought.training.files import write_atomic, write_atomic_with
 from forethought.training.graphs import Graph
 from forethought.training.heads import HeadsStage, imagine_graphs
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
 from forethought.training.predict import PredictStage
+from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Silent, Watcher
 from forethought.training.run import RunFolder
+from forethought.training.tail import measure_tail
 from forethought.training.trainer import Schedule, Stage, run_stage
 
 
@@ -98,9 +103,27 @@ class _Job:
         graph = self._graphs(latents, parts)
         heads = HeadsStage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
         self._stage(heads, self.config.heads.schedule, ranks)
+        device = next(parts.model.parameters()).device
+        probes = self._look(data, latents, held_out, held_out_latents, device, ranks)
         if ranks.is_main:
             figures = calibrate(held_out_latents, parts.model.dynamics, parts.critic)
-            write_atomic(self.run.calibration, to_json(figures))
+            tail = measure_tail(held_out_latents, parts.model.dynamics, held_out.episode_ids)
+            save_examples(self.run.examples, gather_examples(held_out, held_out_latents, parts.model.dynamics, tail))
+            write_atomic(self.run.calibration, to_json(replace(figures, tail=tail, probes=probes)))
+
+    def _look(
+        self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, device: torch.device, ranks: Ranks
+    ) -> tuple[ProbeQuality, ...]:
+        """What people look through: the probe (how well it reads is returned), and the decoder. The agent needs neither."""
+        camera, known = first_camera(data), quantities_of(data)
+        if camera is not None:
+            decoder = DecoderStage(latents, data, camera, self.config, device)
+            self._stage(decoder, self.config.decoder.schedule, ranks)
+        if not known.names:
+            return ()
+        stage = ProbeStage(latents, known, self.config, device)
+        self._stage(stage, self.config.probe.schedule, ranks)
+        return probe_quality(stage.probe, latents, known, held_latents, select(held_out, known.names))
 
     def _open_folder(self, data: Dataset, ranks: Ranks) -> None:
         text = to_json(self.config)

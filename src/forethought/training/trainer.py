@@ -68,6 +68,10 @@ class Stage(ABC):
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of that update and what to log (scalars)."""
 
+    def note(self) -> Mapping[str, str]:
+        """Kept in the finished stage's file beside the weights: at most one entry, or the file's bytes could differ."""
+        return {}
+
     def after_update(self, update: int) -> None:  # noqa: B027
         """Targets, teachers, sampling weights."""
 
@@ -124,7 +128,7 @@ class _Loop:
         if interrupted.is_set():
             self._save()
         elif self.ranks.is_main:
-            save_modules(self.run_folder.stage_file(self.stage.name), self.stage.modules())
+            save_modules(self.run_folder.stage_file(self.stage.name), self.stage.modules(), self.stage.note())
             self.run_folder.finish_stage(self.stage.name, self.done, *self._clocks())
         return Outcome(self.done, *self._clocks(), interrupted.is_set(), metrics)
 

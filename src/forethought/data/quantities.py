@@ -1,0 +1,67 @@
+"""Named quantities of a log: what probes learn to read, and what predicate goals may speak of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forethought.data.dataset import Dataset
+from forethought.errors import DataError
+from forethought.types import Array, SensorKind
+
+MOST = 32
+"""More numbers than this are not named: a probe of them would say little to anyone."""
+
+
+@final
+@dataclass(frozen=True)
+class Quantities:
+    """Numbers with names, one row per row of the dataset: values_NQ float32, NaN where the log has none."""
+
+    names: tuple[str, ...]
+    values_NQ: NDArray[np.float32]
+
+    def finite_rows(self) -> NDArray[np.int64]:
+        """Rows in which every quantity is a finite number."""
+        rows: NDArray[np.int64] = np.flatnonzero(np.isfinite(self.values_NQ).all(1))
+        return rows
+
+
+def quantities_of(data: Dataset) -> Quantities:
+    """Metadata first, then vector sensors: "battery", or "position[0]", "position[1]" where one has several numbers.
+
+    Numbers that never change, or are nowhere finite, carry nothing and are left out.
+    """
+    named = [column for name, values in _sources(data) for column in _columns(name, values) if _moves(column[1])][:MOST]
+    values = np.stack([column for _, column in named], 1) if named else np.zeros((data.num_rows, 0), np.float32)
+    return Quantities(tuple(name for name, _ in named), values)
+
+
+def select(data: Dataset, names: tuple[str, ...]) -> Quantities:
+    """Just these quantities, of another split of the same log. Raises DataError if one is missing."""
+    known = {name: column for source, values in _sources(data) for name, column in _columns(source, values)}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise DataError(f"these episodes lack the quantities {', '.join(missing)}; log them in every episode")
+    values = np.stack([known[name] for name in names], 1) if names else np.zeros((data.num_rows, 0), np.float32)
+    return Quantities(names, values)
+
+
+def _sources(data: Dataset) -> list[tuple[str, Array]]:
+    vectors = {s.name: data.sensors[s.name] for s in data.spec.sensors if s.kind is SensorKind.VECTOR}
+    return [(name, values) for name, values in {**data.metadata, **vectors}.items() if values.dtype.kind in "fiub"]
+
+
+def _columns(name: str, values: Array) -> list[tuple[str, NDArray[np.float32]]]:
+    flat = values.reshape(len(values), -1).astype(np.float32)
+    if values.ndim == 1:
+        return [(name, flat[:, 0])]
+    return [(f"{name}[{i}]", flat[:, i]) for i in range(min(flat.shape[1], MOST))]
+
+
+def _moves(column: NDArray[np.float32]) -> bool:
+    finite = column[np.isfinite(column)]
+    return bool(len(finite)) and float(np.ptp(finite)) > 1e-6 * (1e-6 + float(np.abs(finite).max()))
