@@ -68,3 +68,12 @@ def test_an_earlier_frame_of_the_published_copy_does_not_see_a_later_action(benc
 
 def test_freed_memory_is_kept_on_linux() -> None:
     assert keep_freed_memory() == (sys.platform == "linux")
+
+
+@pytest.mark.lane
+def test_startup_is_measured_in_fresh_processes(benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    startup = importlib.import_module("benchmarks.startup")
+    payload = startup.measure(1)
+    assert set(payload["bars_wall_seconds"]) <= set(payload["commands"])
+    assert all(figures["wall_seconds"] > 0 for figures in payload["commands"].values())

@@ -10,15 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-FORETHOUGHT = (sys.executable, "-W", "ignore", "-m", "forethought")
-
-
-def call(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*FORETHOUGHT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+from command_line import FORETHOUGHT, call
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["eval", "--help"], ["data", "--help"], ["--version"]])
@@ -41,7 +33,7 @@ assert 'torch' not in sys.modules and 'gymnasium' not in sys.modules, 'help is s
 def test_the_front_door_names_what_it_has() -> None:
     import forethought
 
-    with pytest.raises(AttributeError, match="it has __version__, evaluate"):
+    with pytest.raises(AttributeError, match="it has ReachObservation, TrainConfig, __version__, evaluate"):
         forethought.nonsense  # noqa: B018
     assert callable(forethought.plan)
     assert callable(forethought.train)
@@ -65,6 +57,7 @@ def test_collect_from_any_gymnasium_id_and_from_two_room(tmp_path: Path) -> None
     assert "2 episodes added, 5 in all" in call(*wander, "--out", tmp_path / "room.h5", "--episodes", 5).stdout
 
 
+@pytest.mark.lane
 def test_a_killed_collect_goes_on_where_it_was(tmp_path: Path) -> None:
     from forethought.data import open_log
 
@@ -97,6 +90,7 @@ def test_a_killed_collect_goes_on_where_it_was(tmp_path: Path) -> None:
         assert (one.actions == two.actions).all()
 
 
+@pytest.mark.lane
 def test_doctor_and_bench_say_what_the_machine_can_do() -> None:
     facts = json.loads(call("doctor", "--json").stdout)
     assert facts["cores"] >= 1 and facts["matrix GFLOP/s, 1 thread"] > 0
@@ -108,6 +102,14 @@ def test_eval_prints_the_table_and_writes_the_report(run: Path) -> None:
     record = json.loads(done.stdout)
     assert set(record["success"]) >= {"plan", "habit", "latent", "random", "idle", "straight", "oracle"}
     assert Path(record["report"]).is_file()
+
+
+def test_exit_codes_as_a_shell_sees_them(log: Path, tmp_path: Path) -> None:
+    for arguments, code in ((("--version",), 0), (("data", "check", tmp_path / "no.h5"), 1), (("config", "no-such-recipe"), 2)):
+        done = subprocess.run([*FORETHOUGHT, *map(str, arguments)], capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+        assert bool(done.stdout) == (code == 0)
+        assert "Traceback" not in done.stderr
 
 
 ASKED_WRONGLY = [
@@ -146,7 +148,7 @@ def test_what_is_asked_wrongly_is_one_clear_line(
 ) -> None:
     filled = [a.format(log=log, run=run, tmp=tmp_path) for a in arguments]
     done = call(*filled, code=code)
-    assert said in " ".join(done.stderr.split())
+    assert said in done.said
     assert done.stdout == ""
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -167,7 +169,7 @@ def test_what_is_asked_wrongly_is_one_clear_line(
 def test_a_damaged_config_names_the_field(run: Path, tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "config.json").write_text(text)
     done = call("eval", tmp_path, "--task", "two-room-fixed-v1", code=2)
-    assert said in " ".join(done.stderr.split())
+    assert said in done.said
 
 
 def test_scripted_behaviours_are_named(tmp_path: Path) -> None:

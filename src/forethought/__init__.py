@@ -15,16 +15,34 @@ if TYPE_CHECKING:
     from forethought.data import open_log, write_log
     from forethought.planning.loop import search as plan
     from forethought.training.bundle import load_agent
+    from forethought.training.config import TrainConfig, sized, timed
     from forethought.training.train import train
+    from forethought.types import ReachObservation
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "load_agent", "open_log", "plan", "train", "write_log"]
+__all__ = [
+    "ReachObservation",
+    "TrainConfig",
+    "__version__",
+    "evaluate",
+    "load_agent",
+    "open_log",
+    "plan",
+    "sized",
+    "timed",
+    "train",
+    "write_log",
+]
 
 _HOMES = {
+    "ReachObservation": ("forethought.types", "ReachObservation"),
+    "TrainConfig": ("forethought.training.config", "TrainConfig"),
     "evaluate": ("forethought.arena.evaluate", "evaluate"),
     "load_agent": ("forethought.training.bundle", "load_agent"),
     "open_log": ("forethought.data", "open_log"),
     "plan": ("forethought.planning.loop", "search"),
+    "sized": ("forethought.training.config", "sized"),
+    "timed": ("forethought.training.config", "timed"),
     "train": ("forethought.training.train", "train"),
     "write_log": ("forethought.data", "write_log"),
 }

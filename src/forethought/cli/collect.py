@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forethought.cli.output import Show, emit, guarded
+from forethought.cli.output import Debug, Json, Seed, Show, emit, guarded
 
 TWO_ROOM = "forethought/TwoRoom-v1"
 
@@ -15,15 +15,22 @@ TWO_ROOM = "forethought/TwoRoom-v1"
 def collect(
     env: Annotated[str, typer.Argument(help="A Gymnasium id, such as forethought/TwoRoom-v1 or CartPole-v1.")],
     out: Annotated[Path, typer.Option(help="The log to write or to go on with (.h5, or a folder for NPZ).")],
-    episodes: Annotated[int, typer.Option(min=1)] = 100,
+    episodes: Annotated[int, typer.Option(min=1, help="How many the log has in the end.")] = 100,
     policy: Annotated[str, typer.Option(help="random, or scripted:NAME, such as scripted:wander.")] = "random",
     steps: Annotated[int, typer.Option(min=1, help="Longest episode.")] = 200,
     layout: Annotated[str, typer.Option(help="For forethought/TwoRoom-v1: fixed or random.")] = "fixed",
-    seed: int = 0,
-    json: Annotated[bool, typer.Option("--json")] = False,
+    seed: Seed = 0,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Record episodes; killed and started again, it goes on after the last complete one."""
-    guarded(lambda: _collect(env, out, episodes, policy, steps, layout, seed, json))
+    """Record episodes; killed and started again, it goes on after the last complete one.
+
+    \b
+    Examples:
+      forethought collect CartPole-v1 --out pole.h5 --episodes 200
+      forethought collect forethought/TwoRoom-v1 --out rooms.h5 --policy scripted:wander --layout random
+    """
+    guarded(lambda: _collect(env, out, episodes, policy, steps, layout, seed, json), debug)
 
 
 def _collect(env: str, out: Path, episodes: int, policy: str, steps: int, layout: str, seed: int, json: bool) -> None:

@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
-from forethought.cli.output import emit, guarded
+from forethought.cli.output import Debug, Json, emit, guarded
 
-app = typer.Typer(no_args_is_help=True, help="Check a log, and look at it.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a log, and look at it.")
 Log = Annotated[Path, typer.Argument(help="A log: HDF5, NPZ, or a folder of NPZ.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 
 
-@app.command()
-def check(log: Log, json: Json = False) -> None:
-    """Say what is in a log and what is wrong with it; exit code 1 if there are errors."""
-    guarded(lambda: _check(log, json))
+@app.command(short_help="What is in a log, and what is wrong with it.")
+def check(log: Log, json: Json = False, debug: Debug = False) -> None:
+    """Say what is in a log and what is wrong with it; exit code 1 if there are errors.
+
+    \b
+    Example:
+      forethought data check my.h5 --json
+    """
+    guarded(lambda: _check(log, json), debug)
 
 
 def _check(log: Path, json: bool) -> None:
@@ -34,10 +38,20 @@ def _check(log: Path, json: bool) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def show(log: Log, out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."), json: Json = False) -> None:
-    """Write a contact sheet of episodes and histograms of every number, as PNG."""
-    guarded(lambda: _show(log, out, json))
+@app.command(short_help="Pictures of episodes and numbers.")
+def show(
+    log: Log,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a contact sheet of episodes and histograms of every number, as PNG.
+
+    \b
+    Example:
+      forethought data show my.h5 --out pictures
+    """
+    guarded(lambda: _show(log, out, json), debug)
 
 
 def _show(log: Path, out: Path, json: bool) -> None:

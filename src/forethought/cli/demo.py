@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
-from forethought.cli.output import Show, emit, guarded, talk
+from forethought.cli.output import Debug, Json, Seed, Show, emit, guarded, talk
 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the log, the run and the report.")] = Path("runs/demo"),
-    seed: int = 0,
+    seed: Seed = 0,
     n: Annotated[int, typer.Option(min=1, help="Start-goal pairs to evaluate.")] = 300,
-    json: Annotated[bool, typer.Option("--json")] = False,
-    debug: Annotated[bool, typer.Option("--debug")] = False,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Collect pixels from Two-Room, learn a world model, watch an agent reach goals, and write a report."""
+    """Collect pixels from Two-Room, learn a world model, watch an agent reach goals, and write a report.
+
+    \b
+    Example:
+      forethought demo --out runs/demo
+    """
     guarded(lambda: _demo(out, seed, n, json), debug)
 
 

@@ -1,122 +1,115 @@
-"""`forethought doctor` and `forethought bench`: what this machine can do, and what to fix."""
+"""`forethought doctor`: what this machine can do, and what to fix."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
+import platform
+import re
 import shutil
-import time
-from collections.abc import Callable
-from typing import Annotated, Any
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
 
-import typer
+import forethought
+from forethought.cli.bench import matrix_rate
+from forethought.cli.output import Debug, Json, emit, guarded
 
-from forethought.cli.output import emit, guarded
-
-EXTRAS = {"ogbench": "ogbench", "pusht": "gym_pusht", "tensorboard": "tensorboard"}
-Json = Annotated[bool, typer.Option("--json")]
+LEAST_DISK, LEAST_MEMORY = 5, 4
+"""GiB below which logs and latents, or the default size, may not fit."""
 
 
-def doctor(json: Json = False) -> None:
-    """Cores, matrix rate, accelerators, versions, extras, disk; and what to do about what is wrong."""
-    guarded(lambda: _doctor(json))
+def doctor(json: Json = False, debug: Debug = False) -> None:
+    """Cores, matrix rate, accelerators, versions, extras, disk; and what to do about what is wrong.
+
+    \b
+    Example:
+      forethought doctor
+    """
+    guarded(lambda: _doctor(json), debug)
 
 
 def _doctor(json: bool) -> None:
-    import numpy
     import torch
 
-    free = shutil.disk_usage(".").free / 2**30
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    extras = {extra: importlib.util.find_spec(module) is not None for extra, module in EXTRAS.items()}
     facts: dict[str, Any] = {
-        "cores": os.cpu_count(), "torch threads": torch.get_num_threads(), "memory GiB": round(memory, 1),
-        "disk free GiB": round(free, 1), "matrix GFLOP/s, 1 thread": round(matrix_rate() / 1e9, 1),
-        "cuda": torch.cuda.is_available(), "apple mps": torch.backends.mps.is_available(),
-        "torch": torch.__version__, "numpy": numpy.__version__, "extras": extras,
+        "forethought": forethought.__version__, "python": platform.python_version(), "system": platform.platform(),
+        "cores": os.cpu_count(), "torch threads": torch.get_num_threads(),
+        "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "disk free GiB": round(shutil.disk_usage(".").free / 2**30, 1),
+        "matrix GFLOP/s, 1 thread": round(matrix_rate() / 1e9, 1),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else False,
+        "apple mps": torch.backends.mps.is_available(),
+        "torch": torch.__version__, "numpy": version("numpy"),
     }  # fmt: skip
-    advice = [f"extra '{e}' is not installed: pip install 'forethought[{e}]'" for e, there in extras.items() if not there]
-    advice += ["less than 5 GiB of disk are free: latents and logs need room"] * (free < 5)
-    advice += ["less than 4 GiB of memory: use --size xs"] * (memory < 4)
-    text = "\n".join(f"{name:<28}{value}" for name, value in facts.items()) + "".join(f"\nto do: {line}" for line in advice)
-    emit({**facts, "advice": advice}, json, text)
+    missing = missing_packages()
+    facts["extras"] = {extra: not names for extra, names in missing.items()}
+    advice = [*_about_machine(facts), *_about_extras(missing), *about_versions(constraints_file())]
+    lines = [f"{name:<28}{_in_words(value)}" for name, value in facts.items()]
+    lines += [f"to do: {line}" for line in advice] or ["nothing to fix"]
+    emit({**facts, "advice": advice}, json, "\n".join(lines))
 
 
-def bench(json: Json = False) -> None:
-    """Measure this machine: matrix rate, Two-Room frames a second, milliseconds of one planned decision."""
-    guarded(lambda: _bench(json))
+def _in_words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(there)}" for name, there in value.items())
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _bench(json: bool) -> None:
-    figures = {
-        "matrix GFLOP/s, 1 thread": matrix_rate() / 1e9,
-        "two-room frames/s, 64 px": _two_room_rate(),
-        "plan ms (65 x 3 x 6, width 256)": _plan_milliseconds(),
-    }
-    emit(figures, json, "\n".join(f"{name:<34}{value:,.1f}" for name, value in figures.items()))
-
-
-def matrix_rate(seconds: float = 0.5) -> float:
-    """FLOP/s of a 1024-cube float32 product on one thread, the median of what fits into `seconds`."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    rate = 2 * 1024**3 / _median_seconds(lambda: left @ right, seconds)
-    torch.set_num_threads(threads)
-    return rate
-
-
-def _two_room_rate() -> float:
-    import numpy as np
-
-    from forethought.envs.two_room import Painter, fixed_layout, move, random_position, wander
-
-    streams = [np.random.default_rng(index) for index in range(256)]
-    layout, painter, memory = fixed_layout(256), Painter(64), np.zeros((256, 2))
-    position, background = random_position(layout, streams), painter.background(layout)
-
-    def step() -> None:
-        action, _ = wander(streams, memory)
-        painter.draw(background, move(layout, position, action))
-
-    return 256 / _median_seconds(step, 1.0)
-
-
-def _plan_milliseconds() -> float:
-    import torch
-
-    from forethought.costs.critic import CriticCost
-    from forethought.costs.temporal import TemporalDistance
-    from forethought.dynamics.residual_mlp import ResidualMLP
-    from forethought.perception.build import EncoderConfig, build_encoder
-    from forethought.planning.cem import CEM
-    from forethought.planning.loop import SearchConfig, search
-    from forethought.types import Belief, BoxSpace, ExperienceSpec, Sensor, SensorKind, Target
-    from forethought.world_model import LatentWorldModel
-
-    torch.set_num_threads(1)
-    space = BoxSpace((-1.0, -1.0), (1.0, 1.0))
-    spec = ExperienceSpec((Sensor("image", SensorKind.IMAGE, (64, 64, 3), "uint8"),), space)
-    model = LatentWorldModel(build_encoder(spec, EncoderConfig()), ResidualMLP(32, 16, 2)).eval()
-    cost, z = CriticCost(TemporalDistance(32, 16, 256, 3, 60.0)), torch.randn(1, 32)
-    belief, target, generator = Belief(z, z[:, :0], 16), Target(torch.randn(1, 32)), torch.Generator().manual_seed(0)
-
-    def plan() -> None:
-        search(
-            model, cost, target, belief, CEM(), config=SearchConfig(patience=9), space=space, action_size=2, generator=generator
+def _about_machine(facts: dict[str, Any]) -> list[str]:
+    advice = []
+    if facts["disk free GiB"] < LEAST_DISK:
+        advice.append(f"less than {LEAST_DISK} GiB of disk are free: logs and latents need room")
+    if facts["memory GiB"] < LEAST_MEMORY:
+        advice.append(f"less than {LEAST_MEMORY} GiB of memory: train with --size xs")
+    if not os.access(".", os.W_OK):
+        advice.append("this folder cannot be written: give --out a folder that can")
+    if shutil.which("nvidia-smi") and not facts["cuda"]:
+        advice.append(
+            "there is an NVIDIA driver, but this torch does not see it: install a CUDA build, see https://pytorch.org"
         )
+    return advice
 
-    return 1e3 * _median_seconds(plan, 1.0)
+
+def missing_packages() -> dict[str, list[str]]:
+    """Extra -> its packages that are not installed, as the package's own metadata names them."""
+    found: dict[str, list[str]] = {}
+    for line in requires("forethought") or []:
+        match = re.match(r"""([\w.-]+).*extra == ['"]([\w-]+)""", line)
+        if match:
+            names = found.setdefault(match[2], [])
+            names += [match[1]] * (_installed(match[1]) is None)
+    return found
 
 
-def _median_seconds(work: Callable[[], Any], seconds: float) -> float:
-    work()
-    times: list[float] = []
-    began = time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return sorted(times)[len(times) // 2]
+def _about_extras(missing: dict[str, list[str]]) -> list[str]:
+    return [
+        f"the extra '{extra}' is not installed (no {', '.join(names)}); if you need it: pip install 'forethought[{extra}]'"
+        for extra, names in missing.items()
+        if names
+    ]
+
+
+def constraints_file() -> Path | None:
+    """The constraints beside a checkout's sources; an installed wheel has none."""
+    path = Path(forethought.__file__).parents[2] / "constraints.txt"
+    return path if path.is_file() else None
+
+
+def about_versions(constraints: Path | None) -> list[str]:
+    """Installed packages whose version is not the one that was tested."""
+    if constraints is None:
+        return []
+    pins = re.findall(r"^([\w.-]+)==([^\s;#]+)", constraints.read_text(encoding="utf-8"), re.MULTILINE)
+    there = [(name, pin, _installed(name)) for name, pin in pins]
+    return [
+        f"{name} is {got}, tested was {pin}: pip install -c constraints.txt {name}=={pin}"
+        for name, pin, got in there
+        if got is not None and got.partition("+")[0] != pin
+    ]
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

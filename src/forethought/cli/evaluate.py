@@ -7,18 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from forethought.cli.output import Show, emit, guarded
+from forethought.cli.output import Debug, Json, Show, emit, guarded
 
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     task: Annotated[str, typer.Option(help="A task id, such as two-room-fixed-v1.")],
     n: Annotated[int, typer.Option(min=1, help="Start-goal pairs.")] = 300,
-    seed: Annotated[int, typer.Option(help="Seed of the pairs.")] = 0,
-    json: Annotated[bool, typer.Option("--json")] = False,
-    debug: Annotated[bool, typer.Option("--debug")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the pairs.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Evaluate against every floor on the same pairs; writes evaluation.json and report.html into the run."""
+    """Evaluate against every floor on the same pairs; writes evaluation.json and report.html into the run.
+
+    \b
+    Example:
+      forethought eval runs/mine --task two-room-fixed-v1
+    """
     guarded(lambda: _evaluate(run, task, n, seed, json), debug)
 
 

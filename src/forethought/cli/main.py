@@ -7,16 +7,17 @@ from typing import Annotated
 import typer
 
 import forethought
-from forethought.cli import collect, data, demo, doctor, evaluate, train
+from forethought.cli import bench, collect, config, data, demo, doctor, evaluate, train
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="From logged experience to an agent that plans.")
-app.add_typer(data.app, name="data")
-app.command("demo")(demo.demo)
-app.command("collect")(collect.collect)
-app.command("train")(train.train)
-app.command("eval")(evaluate.evaluate)
-app.command("doctor")(doctor.doctor)
-app.command("bench")(doctor.bench)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command("demo", short_help="The whole path in a few minutes, and a report.")(demo.demo)
+app.add_typer(data.app, name="data", short_help="Check a log, and look at it.")
+app.command("collect", short_help="Record episodes from an environment.")(collect.collect)
+app.command("train", short_help="From a log to an agent.")(train.train)
+app.command("config", short_help="Print a training's configuration.")(config.config)
+app.command("eval", short_help="Evaluate a run against every floor.")(evaluate.evaluate)
+app.command("doctor", short_help="What this machine can do, and what to fix.")(doctor.doctor)
+app.command("bench", short_help="How fast this machine is.")(bench.bench)
 
 
 def _version(asked: bool) -> None:
@@ -29,7 +30,16 @@ def _version(asked: bool) -> None:
 def root(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """From logged experience to an agent that predicts, plans, and knows when it is wrong."""
+    """From logged experience to an agent that predicts, plans, and knows when it is wrong.
+
+    Results go to stdout, talk to stderr. Exit codes: 0 done, 1 failed, 2 asked wrongly, 130 interrupted (state saved).
+
+    \b
+    Begin here:
+      forethought demo                             the whole path in a few minutes
+      forethought data check my.h5                 your own log
+      forethought train my.h5 --out runs/mine --time 5m
+    """
 
 
 def main() -> None:

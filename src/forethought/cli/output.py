@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Annotated, Any, final
 
 import typer
 from rich.console import Console
@@ -15,25 +16,43 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from forethought.errors import ForethoughtError
 
 talk = Console(stderr=True, highlight=False)
+Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all randomness.")]
 
 
 def emit(data: Mapping[str, Any], as_json: bool, text: str) -> None:
     """The command's result on stdout: JSON for programs, or text for people."""
-    sys.stdout.write((json.dumps(data, indent=1, default=str) if as_json else text).rstrip() + "\n")
+    write(json.dumps(data, indent=1, default=str) if as_json else text)
+
+
+def write(text: str) -> None:
+    """Text on stdout, with one line end. A reader that left early (`| head`) is no error."""
+    try:
+        sys.stdout.write(text.rstrip() + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def guarded(work: Callable[[], None], debug: bool = False) -> None:
-    """Run a command's work; errors made on purpose become one line and their exit code."""
+    """Run a command's work; errors made on purpose, and the system's own, become one line and an exit code."""
     try:
         work()
-    except ForethoughtError as error:
+    except (ForethoughtError, OSError) as error:
         if debug:
             raise
-        talk.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
-        raise typer.Exit(error.exit_code) from None
+        talk.print(f"[bold red]error:[/] {_plain(_said(error))}", soft_wrap=True)
+        raise typer.Exit(error.exit_code if isinstance(error, ForethoughtError) else 1) from None
     except KeyboardInterrupt:
-        talk.print("interrupted; what was complete is kept, the same command goes on", soft_wrap=True)
+        talk.print("interrupted; what was complete is kept: give the same command again", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def _said(error: ForethoughtError | OSError) -> str:
+    if isinstance(error, ForethoughtError):
+        return str(error)
+    return f"{error.filename or 'this machine'}: {error.strerror or error}; free space, or choose another place"
 
 
 def _plain(text: str) -> str:

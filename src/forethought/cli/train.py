@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from forethought.cli.output import Show, emit, guarded
+from forethought.cli.config import Asked, File, Frameskip, Recipe, Seed, Size, Threads, Time, resolve
+from forethought.cli.output import Debug, Json, Show, emit, guarded
 
 
 def train(
     log: Annotated[Path, typer.Argument(help="The log to learn from.")],
     out: Annotated[Path, typer.Option(help="The run folder; an unfinished run in it goes on.")],
-    size: Annotated[str, typer.Option(help="xs, s, m or l.")] = "s",
-    time: Annotated[
-        str | None, typer.Option(help="Wall clock to keep to, such as 90s, 5m, 1h. Default: fixed updates.")
-    ] = None,
-    frameskip: Annotated[int, typer.Option(min=1, help="Environment actions in one block.")] = 1,
-    seed: int = 0,
-    threads: Annotated[int, typer.Option(help="Torch threads; 0 leaves torch's choice.")] = 0,
-    json: Annotated[bool, typer.Option("--json")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    recipe: Recipe = None,
+    file: File = None,
+    size: Size = None,
+    time: Time = None,
+    frameskip: Frameskip = None,
+    seed: Seed = None,
+    threads: Threads = None,
+    json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Train a world model, a critic and a habit; Ctrl-C saves, and the same command goes on."""
-    guarded(lambda: _train(log, out, size, time, frameskip, seed, threads, json), debug)
+    """Train a world model, a critic and a habit; Ctrl-C saves, and the same command goes on.
+
+    \b
+    Examples:
+      forethought train my.h5 --out runs/mine --time 5m
+      forethought train rooms.h5 --out runs/rooms --recipe two-room-random --seed 1
+      forethought train my.h5 --out runs/again --config runs/mine/config.json
+    """
+    asked = Asked(recipe, file, size, time, frameskip, seed, threads)
+    guarded(lambda: _train(log, out, asked, json), debug)
 
 
-def _train(log: Path, out: Path, size: str, time: str | None, frameskip: int, seed: int, threads: int, json: bool) -> None:
-    from forethought.training.config import TrainConfig, parse_time, sized, timed
+def _train(log: Path, out: Path, asked: Asked, json: bool) -> None:
     from forethought.training.train import train as run_training
 
-    config = sized(TrainConfig(seed=seed, frameskip=frameskip, threads=threads), size)
-    if time is not None:
-        config = timed(config, parse_time(time))
     with Show() as show:
-        run = run_training(log, out, dataclasses.replace(config), watcher=show)
+        run = run_training(log, out, resolve(asked), watcher=show)
     costs = run.stage_costs()
     seconds = sum(cost["seconds"] for cost in costs.values())
-    emit(
-        {"run": str(run.path), "stages": costs},
-        json,
-        f"{run.path}: trained in {seconds:.0f} s; next: forethought eval {run.path}",
-    )
+    text = f"{run.path}: trained in {seconds:.0f} s; next: forethought eval {run.path} --task TASK"
+    emit({"run": str(run.path), "stages": costs}, json, text)

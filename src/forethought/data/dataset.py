@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from forethought.data.durable import reserve
 from forethought.data.experience import Experience
 from forethought.data.schema import flat_rows
 from forethought.data.split import Split, split_of
@@ -121,7 +122,9 @@ def _allocate(folder: Path | None, name: str, shape: tuple[int, ...], dtype: DTy
         if folder is None:
             return np.empty(shape, dtype)
         folder.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=np.dtype(dtype), shape=shape)
+        array = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=np.dtype(dtype), shape=shape)
+        reserve(folder / f"{name}.npy")
+        return array
     except (MemoryError, OSError) as error:
         size = int(np.prod(shape, dtype=np.float64)) * np.dtype(dtype).itemsize / 2**30
         raise DataError(f"{size:.1f} GiB for '{name}' do not fit ({error}); give a folder with space, or less data") from None

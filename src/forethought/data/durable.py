@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,16 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Write a whole file, or nothing. Raises DataError."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def reserve(path: Path) -> None:
+    """Take all of a sparse file's space now: a mapped page that finds the disk full kills the process. Raises OSError."""
+    if sys.platform == "linux" and (size := path.stat().st_size):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
 
 
 def sync(path: Path) -> None:

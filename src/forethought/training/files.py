@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from forethought.data.durable import atomic_path, atomic_write_bytes
 
 
@@ -18,4 +20,7 @@ def write_atomic_with(path: Path, write: Callable[[Path], None]) -> None:
     """Like `write_atomic` for writers that want a path (safetensors)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        write(temporary)
+        try:
+            write(temporary)
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OSError(str(error)) from error

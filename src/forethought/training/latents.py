@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forethought.data.dataset import Dataset
+from forethought.data.durable import reserve
 from forethought.data.windows import block_actions
+from forethought.errors import DataError
 from forethought.training.files import write_atomic
 from forethought.training.progress import Progress, Watcher
 from forethought.world_model import LatentWorldModel
@@ -65,6 +67,10 @@ def encode_rows(model: LatentWorldModel, data: Dataset, path: Path, watcher: Wat
     target = np.lib.format.open_memmap(
         path, mode=mode, dtype=np.float32 if not done else None, shape=shape if not done else None
     )
+    try:
+        reserve(path)
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror}); free space or choose another place", path) from None
     for begin in range(done, rows, CHUNK):
         chunk = slice(begin, min(begin + CHUNK, rows))
         target[chunk] = model.encode(observation_rows(data, chunk, device)).float().cpu().numpy()
