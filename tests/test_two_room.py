@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import gymnasium
 import numpy as np
 import pytest
@@ -172,3 +174,17 @@ def test_wrong_questions_are_answered_with_the_remedy() -> None:
 
 def test_half_the_door_is_wider_than_the_body() -> None:
     assert HALF_DOOR > 2 * RADIUS
+
+
+def test_the_pixels_are_golden() -> None:
+    """Logs and trained encoders depend on every pixel: corners, walls, doors, three sizes."""
+    drawn = hashlib.sha256()
+    for size in (64, 96, 224):
+        streams = [np.random.default_rng([5, index]) for index in range(24)]
+        layout, painter = random_layout(streams), Painter(size)
+        position = random_position(layout, streams)
+        position[:4] = [[0, 0], [1, 1], [0, 1], [0.07, 0.93]]
+        background = painter.background(layout)
+        drawn.update(background.tobytes())
+        drawn.update(painter.draw(background, position).tobytes())
+    assert drawn.hexdigest() == "0928b4eb222dc62ab753caf108b9f665a3faf654a878d793d469a9dc6a38a428"

@@ -20,12 +20,17 @@ def bench(json: Json = False, debug: Debug = False) -> None:
 
 
 def _bench(json: bool) -> None:
-    figures = {
+    measured = figures()
+    emit(measured, json, "\n".join(f"{name:<34}{value:,.1f}" for name, value in measured.items()))
+
+
+def figures() -> dict[str, float]:
+    """What `bench` measures, each on one thread and the median of about a second."""
+    return {
         "matrix GFLOP/s, 1 thread": matrix_rate() / 1e9,
         "two-room frames/s, 64 px": _two_room_rate(),
         "plan ms (65 x 3 x 6, width 256)": _plan_milliseconds(),
     }
-    emit(figures, json, "\n".join(f"{name:<34}{value:,.1f}" for name, value in figures.items()))
 
 
 def matrix_rate(seconds: float = 0.5) -> float:

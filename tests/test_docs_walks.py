@@ -1,0 +1,67 @@
+"""README.md and your-own-log.md, walked through in order as a reader would, commands and Python, with a shorter training."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import call
+from conftest import small_config
+
+from forethought.config import to_json
+
+ROOT = Path(__file__).parent.parent
+SHORTER = {
+    "--time 5m": "--config small.json",
+    "ft.timed(ft.TrainConfig(), seconds=300)": "small_config()",
+    "--episodes 600 --steps 64": "--episodes 40 --steps 24",
+    "--episodes 20": "--episodes 2",
+    "--n 300": "--n 3",
+}
+
+
+def walk(page: Path, names: dict[str, Any]) -> list[str]:
+    """Run the page's bash and Python blocks in order; returns the commands that ran."""
+    text, commands = page.read_text(encoding="utf-8"), []
+    for long, short in SHORTER.items():
+        text = text.replace(long, short)
+    for language, block in re.findall(r"```(bash|python)\n(.*?)```", text, re.DOTALL):
+        if language == "python":
+            exec(compile(block, str(page), "exec"), names)
+            continue
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            assert words[0] == "forethought", line
+            call(*words[1:])
+            commands.append(" ".join(words[1:3]))
+    return commands
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.json").write_text(to_json(small_config()))
+
+
+@pytest.mark.lane
+def test_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"small_config": small_config}
+    commands = walk(ROOT / "README.md", names)
+    assert len(commands) == 5 and {"data check", "train rooms.h5", "eval runs/rooms"} <= set(commands)
+    assert names["decision"].action.shape == (2,)
+    assert "plan searched" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "rooms" / "report.html").is_file()
+    python = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len([line for line in "".join(python).splitlines() if line.strip()]) == 6
+
+
+def test_your_own_log_runs(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    commands = walk(ROOT / "docs" / "your-own-log.md", names)
+    assert "train mine.h5" in commands
+    assert len(names["ft"].open_log("from-npz.h5")) == 2
+    assert names["decision"].action.shape == (1,)
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"contact_sheet.png", "histograms.png"}
