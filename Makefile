@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 QUIET := 2> >(grep -v "find-links\|Location 'file" >&2)
 
-.PHONY: help demo test test-fast test-slow lint types format clean
+.PHONY: help demo browser test test-fast test-slow lint types format clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -24,7 +24,13 @@ $(VENV)/dev.stamp: $(VENV)/base.stamp
 demo: $(VENV)/base.stamp ## collect, train, watch an agent reach goals, and write a report
 	@$(BIN)/forethought demo
 
-test: $(VENV)/dev.stamp lint types ## lint, types, and every test but the slow ones, with coverage
+browser: # for the test that opens a report; where it cannot be installed that test is skipped, and says so
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && echo "installing chromium (to open a report in)" && apt-get -qq update \
+	  && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends --yes chromium >/dev/null; } \
+	  || echo "no chromium, and no right to install it: the browser test will be skipped (apt-get install chromium)"
+
+test: $(VENV)/dev.stamp browser lint types ## lint, types, and every test but the slow ones, with coverage
 	@$(BIN)/python -m coverage erase
 	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=$(COVERAGE)
 

@@ -210,10 +210,14 @@ Goal: TypeAlias = ReachObservation | ReachPredicate | MaximiseReward
 @final
 @dataclass(frozen=True)
 class Target:
-    """A goal as costs and proposals see it: already encoded. z_BD is None for reward goals."""
+    """A goal as costs and proposals see it: already encoded. z_BD is None for reward goals.
+
+    options_KD: latents from experience that would do (predicate goals); each decision makes for the nearest of them.
+    """
 
     z_BD: Tensor | None
     goal: Goal | None = None
+    options_KD: Tensor | None = None
 
 
 @final

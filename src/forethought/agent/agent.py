@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forethought.agent.aim import aim_now, options_for, shortfall
 from forethought.config import OneOf
 from forethought.costs.cost import Cost
 from forethought.errors import UsageError
 from forethought.habits.policy import Habit, HabitProposal
+from forethought.perception.probe import Probe
 from forethought.planning.loop import SearchConfig, search
 from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
 from forethought.types import (
@@ -29,6 +31,7 @@ from forethought.types import (
     Observation,
     Plan,
     ReachObservation,
+    ReachPredicate,
     SensorKind,
     State,
     Target,
@@ -53,9 +56,16 @@ class ForethoughtAgent:
     """Plans through a latent world model on a learned cost, warm-started by habit and by its old plan."""
 
     def __init__(
-        self, model: LatentWorldModel, cost: Cost, habit: Habit, spec: ExperienceSpec, frameskip: int, config: AgentConfig
+        self,
+        model: LatentWorldModel,
+        cost: Cost,
+        habit: Habit,
+        spec: ExperienceSpec,
+        frameskip: int,
+        config: AgentConfig,
+        probe: Probe | None = None,
     ) -> None:
-        self.model, self.cost, self.habit, self.spec = model, cost, habit, spec
+        self.model, self.cost, self.habit, self.spec, self.probe = model, cost, habit, spec, probe
         self.frameskip, self.config = frameskip, config
         self.proposal = HabitProposal(habit, model)
         self.method = make_method(config.method, spec.action_space)
@@ -63,13 +73,21 @@ class ForethoughtAgent:
 
     def init(self, goal: Goal, key: int = 0) -> State:
         """Encode the goal; raises UsageError for goals this agent cannot pursue."""
+        if isinstance(goal, ReachPredicate):
+            return State(goal, options_for(goal, self.probe), key)
         if not isinstance(goal, ReachObservation):
             raise UsageError(
-                f"this agent pursues ReachObservation goals; got {type(goal).__name__}. Give an observation to reach"
+                f"this agent pursues ReachObservation and ReachPredicate goals; got {type(goal).__name__}. "
+                "Give an observation to reach, or a predicate to make true"
             )
         with torch.inference_mode():
             z_BD = self.model.encode(self._tensors(goal.observation))
         return State(goal, Target(z_BD, goal), key)
+
+    def shortfall(self, observation: Observation, goal: ReachPredicate) -> float:
+        """How far a predicate is from true here, in deviations of its quantities; below 0 it holds, says the probe."""
+        with torch.inference_mode():
+            return shortfall(goal, self.probe, self.model.encode(self._tensors(observation)))
 
     def act(self, observation: Observation, state: State) -> tuple[Decision, State]:
         if state.pending:
@@ -104,20 +122,21 @@ class ForethoughtAgent:
     def _choose(self, belief: Belief, state: State) -> tuple[Tensor, Plan | None, Mode, str, int]:
         generator = torch.Generator().manual_seed(stream(state.key, state.step))
         horizon = self.config.search.horizon
+        aim = aim_now(belief, state.target, self.cost, self.probe, horizon)
         if self.config.mode == "habit":
-            habit_HA = self.proposal.propose(belief, state.target, 1, 1, generator)[0, 0]
-            return habit_HA, None, Mode.HABIT, "habit only, as configured", 1
-        warm = [self.proposal.propose(belief, state.target, 1, horizon, generator)[0, 0]] if self.config.warm_start else []
+            habit_HA = self.proposal.propose(belief, aim.target, 1, 1, generator)[0, 0]
+            return habit_HA, None, Mode.HABIT, f"habit only, as configured{aim.why}", 1
+        warm = [self.proposal.propose(belief, aim.target, 1, horizon, generator)[0, 0]] if self.config.warm_start else []
         if state.plan is not None and self.config.warm_start:
             old_HA = state.plan.actions_HA
             warm.append(torch.cat([old_HA[1:], old_HA[-1:]]))
         plan = search(
-            self.model, self.cost, state.target, belief, self.method, config=self.config.search,
+            self.model, aim.cost, aim.target, belief, self.method, config=self.config.search,
             space=self.spec.action_space, action_size=self.frameskip * self.spec.action_space.size,
             generator=generator, warm_starts=tuple(warm),
         )  # fmt: skip
         passes = plan.trace.predictor_passes + horizon * len(warm[:1])
-        return plan.actions_HA, plan, Mode.PLAN, f"searched {passes} imagined steps; {plan.trace.stopped}", passes
+        return plan.actions_HA, plan, Mode.PLAN, f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}", passes
 
     def _frames(self, block_A: Tensor) -> tuple[Array, ...]:
         rows = block_A.detach().cpu().numpy().reshape(self.frameskip, -1)

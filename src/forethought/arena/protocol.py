@@ -13,17 +13,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forethought.agent.protocol import Agent
 from forethought.arena.statistics import Interval, percentile, wilson
 from forethought.arena.task import Pair, Rule, RunningEpisode, Task
 from forethought.arena.workers import spread
 from forethought.data.durable import atomic_write_bytes
-from forethought.types import Mode
+from forethought.types import Decision, Mode, State
+
+Watch: TypeAlias = Callable[[RunningEpisode, Decision, State], None]
 
 CLAIM = 300
 """Fewer pairs than this are for developing, and say so."""
@@ -99,8 +100,8 @@ def evaluate_rule(rule: Rule, task: Task, pairs: Sequence[Pair], name: str) -> R
     return _run(lambda pair: _run_rule(rule, task, pair), task, pairs, name, None)
 
 
-def run_episode(agent: Agent, task: Task, pair: Pair, watch: Callable[[RunningEpisode], None] | None = None) -> Outcome:
-    """One pair: success counts only if every move until then was legal."""
+def run_episode(agent: Agent, task: Task, pair: Pair, watch: Watch | None = None) -> Outcome:
+    """One pair: success counts only if every move until then was legal. `watch` sees each decision before its step."""
     episode = task.begin(pair)
     moment, state = episode.start, agent.init(episode.goal, pair.key)
     passes, calls, cpu, times, steps = 0, 0, 0.0, [], 0
@@ -110,7 +111,7 @@ def run_episode(agent: Agent, task: Task, pair: Pair, watch: Callable[[RunningEp
         if decision.mode is not Mode.CONTINUE:
             times.append(1e3 * (time.perf_counter() - began))
         if watch is not None:
-            watch(episode)
+            watch(episode, decision, state)
         moment = episode.step(decision.action)
         steps += 1
         passes, calls = passes + decision.effort.predictor_passes, calls + decision.effort.planner_calls
@@ -142,13 +143,6 @@ def _run(
         if progress is not None:
             progress(index + 1)
     return Result(task.id, name, tuple(outcomes), sum(p.solved_at_start for p in pairs))
-
-
-def film(agent: Agent, task: Task, pair: Pair) -> list[NDArray[np.uint8]]:
-    """Pictures of one episode, one a step."""
-    frames: list[NDArray[np.uint8]] = []
-    run_episode(agent, task, pair, lambda episode: frames.append(episode.picture()))
-    return frames
 
 
 def save_results(path: Path, results: Sequence[Result], seeds: Sequence[int], training: object = None) -> None:

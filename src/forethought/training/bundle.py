@@ -71,9 +71,12 @@ def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str,
 
 def normalise(parts: Parts, data: Dataset) -> None:
     """Give every vector sensor's encoder the log's mean and deviation."""
-    statistics = measure(data)
-    for name, body in zip(parts.encoder.names, parts.encoder.bodies, strict=True):
-        if isinstance(body, VectorNet):
+    vectors = [
+        (n, body) for n, body in zip(parts.encoder.names, parts.encoder.bodies, strict=True) if isinstance(body, VectorNet)
+    ]
+    if vectors:  # measuring pixels takes seconds, and would be for nothing
+        statistics = measure(data)
+        for name, body in vectors:
             column = statistics.sensor(name)
             body.mean.copy_(body.mean.new_tensor(column.mean))
             body.deviation.copy_(body.deviation.new_tensor(column.std).clamp_min(1e-6))
@@ -119,4 +122,4 @@ def load_agent(
 def assemble(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> ForethoughtAgent:
     """An agent from parts: searching on the critic, or on raw latent distance if `agent.cost` says so."""
     cost: Cost = GoalDistance() if config.agent.cost == "latent" else CriticCost(parts.critic)
-    return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent)
+    return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent, parts.probe)

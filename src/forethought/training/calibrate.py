@@ -22,6 +22,7 @@ class Calibration:
     """Held-out figures. `horizon_error[h]`, `unchanged_error[h]`: mean squared state error after h+1 blocks, imagined and
     for "nothing changes"; `error_p99[h]`; critic: blocks really taken, and mean, 10th and 90th percentile of the distance.
 
+    `windows`: how many windows, and pairs at each distance, were drawn with replacement from `episodes` episodes.
     `scale` turns a critic's distance into an upper bound on blocks that the log itself shows to be enough. `tail` names the
     worst 1 % of transitions; `probes` say how well named quantities are read off the latent.
     """
@@ -35,6 +36,7 @@ class Calibration:
     distance_p90: tuple[float, ...] = ()
     scale: float = 1.0
     episodes: int = 0
+    windows: int = 0
     tail: Tail = field(default_factory=Tail)
     probes: tuple[ProbeQuality, ...] = ()
 
@@ -62,6 +64,7 @@ def calibrate(
         _floats(error_BH.mean(0)), _floats(error_BH.quantile(0.99, 0)), _floats(unchanged),
         apart, tuple(float(d.mean()) for d in spans), tuple(float(d.quantile(0.1)) for d in spans),
         tuple(float(d.quantile(0.9)) for d in spans), 1.0 / max(ratios[0], 1e-6), len(latents.lengths_E),
+        count,
     )  # fmt: skip
 
 

@@ -73,11 +73,15 @@ class HeadsConfig:
 @final
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Named quantities read off frozen latents, to measure and to aim at; left out where the log names none."""
+    """Named quantities read off frozen latents, to measure and to aim at; left out where the log names none.
+
+    `remembered` latents are kept, among which a predicate goal looks for places where it is true.
+    """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=600, learning_rate=2e-3, weight_decay=1e-4, decay=0.5))
     batch_size: Count = 512
     width: Count = 128
+    remembered: Count = 2048
 
 
 @final

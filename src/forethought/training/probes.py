@@ -43,7 +43,9 @@ class ProbeStage(Stage):
         self.latents, self.known, self.config, self.device = latents, known, config, device
         self.rows_N = known.finite_rows()
         with seeded(config.seed, self.name):
-            self.probe = Probe(latents.z_ND.shape[1], known.names, config.probe.width).to(device)
+            some = torch.randperm(len(latents.z_ND))[: config.probe.remembered]
+            self.probe = Probe(latents.z_ND.shape[1], known.names, config.probe.width, len(some)).to(device)
+        self.probe.remembered_MD.copy_(latents.z_ND[some])
         values = known.values_NQ[self.rows_N].astype(np.float64)
         self.probe.mean_Q.copy_(torch.from_numpy(values.mean(0)))
         self.probe.deviation_Q.copy_(torch.from_numpy(values.std(0)).clamp_min(1e-6))
@@ -75,7 +77,7 @@ def load_probe(run: RunFolder) -> Probe | None:
         return None
     tensors, note = read_tensors(path)
     width, latent_size = tensors["probe/net.0.weight"].shape
-    probe = Probe(latent_size, tuple(json.loads(note["quantities"])), width)
+    probe = Probe(latent_size, tuple(json.loads(note["quantities"])), width, len(tensors["probe/remembered_MD"]))
     load_modules(path, {"probe": probe})
     return probe.eval().requires_grad_(False)
 
