@@ -17,7 +17,7 @@ def small_config(seed: int = 0):
     from forethought.perception.build import EncoderConfig
     from forethought.planning.loop import SearchConfig
     from forethought.training.config import DecoderConfig, DynamicsConfig, HeadsConfig, PredictConfig, ProbeConfig, TrainConfig
-    from forethought.training.trainer import Schedule
+    from forethought.training.schedule import Schedule
 
     quick = Schedule(updates=30, learning_rate=1e-3, log_every=10, checkpoint_seconds=0.0)
     return TrainConfig(

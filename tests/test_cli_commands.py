@@ -53,7 +53,7 @@ def test_config_prints_what_train_would_use() -> None:
     printed = call("config", "two-room-random", "--seed", 3, "--size", "xs", "--time", "60s", "--threads", 2).stdout
     config = from_json(TrainConfig, printed)
     assert (config.seed, config.threads, config.heads.width) == (3, 2, 128)
-    assert config.predict.schedule.seconds == 30.0
+    assert config.seconds == 60.0
     assert from_json(TrainConfig, call("config", "--frameskip", 4).stdout).frameskip == 4
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import signal
 import subprocess
@@ -21,13 +20,14 @@ from forethought.data.dataset import Dataset
 from forethought.errors import CollapseError, ConfigError, RunError, TrainingError
 from forethought.testing import check_agent, check_world_model
 from forethought.training.bundle import build_parts, load_agent, load_parts
-from forethought.training.config import SIZES, TrainConfig, parse_time, sized, timed
+from forethought.training.config import SIZES, TrainConfig, parse_time, sized
 from forethought.training.distributed import Ranks
 from forethought.training.graphs import UNREACHED, shortest_paths_
 from forethought.training.predict import PredictStage
 from forethought.training.run import RunFolder
+from forethought.training.schedule import Schedule
 from forethought.training.train import train
-from forethought.training.trainer import Schedule, run_stage
+from forethought.training.trainer import run_stage
 from forethought.types import ReachObservation
 
 WEIGHTS = ("predict", "dynamics", "heads", "decoder", "probe")
@@ -118,75 +118,9 @@ class _StopAt:
             raise _Stop
 
 
-def test_interrupt_saves_and_says_how_to_go_on(log: Path, tmp_path: Path) -> None:
-    process = child(log, tmp_path / "run")
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while not metrics.is_file() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.wait() != 0
-    assert list((tmp_path / "run" / "work").glob("*.checkpoint.safetensors"))
-
-
 def test_metrics_are_whole_after_resuming(log: Path, run: Path) -> None:
     entries = [(m["stage"], m["update"]) for m in RunFolder(run).read_metrics()]
     assert entries == [(stage, n) for stage in WEIGHTS for n in (10, 20, 30)]
-
-
-@pytest.mark.lane
-def test_the_clock_is_kept(log: Path, tmp_path: Path) -> None:
-    config = timed(small_config(), 6.0)
-    run = train(log, tmp_path / "run", config)
-    for stage, share in (("predict", 0.5), ("dynamics", 0.28), ("heads", 0.14)):
-        assert run.stage_costs()[stage]["seconds"] == pytest.approx(6.0 * share, abs=0.6)
-
-
-@pytest.mark.lane
-def test_two_ranks_give_the_single_process_result(log: Path, tmp_path: Path) -> None:
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from conftest import small_config
-from dataclasses import replace
-from forethought.training.trainer import Schedule
-from forethought.training.train import train
-config = small_config()
-short = Schedule(updates=8, learning_rate=1e-3, warmup=1)
-config = replace(config, predict=replace(config.predict, schedule=short), dynamics=replace(config.dynamics, schedule=short),
-                 heads=replace(config.heads, schedule=short))
-train({str(log)!r}, sys.argv[1], config)
-"""
-    script = tmp_path / "job.py"
-    script.write_text(code)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        "2",
-        "--master-addr",
-        "127.0.0.1",
-        "--master-port",
-        "29531",
-    ]
-    subprocess.run([*torchrun, script, tmp_path / "two"], check=True, env=environment, capture_output=True, timeout=240)
-    subprocess.run([sys.executable, script, tmp_path / "one"], check=True, env=environment, capture_output=True, timeout=240)
-    from forethought.training.checkpoint import read_tensors
-
-    one, two = (read_tensors(tmp_path / name / "predict.safetensors")[0] for name in ("one", "two"))
-    start = build_start(log)
-    moved = max((one[key] - start[key].detach()).abs().max().item() for key in start)
-    assert moved > 5e-3  # eight updates of at most 1e-3 each: the comparison below is not of untrained weights
-    for key in one:
-        assert (one[key].double() - two[key].double()).abs().max() < 2e-4, key
-
-
-def build_start(log: Path) -> dict[str, torch.Tensor]:
-    torch.manual_seed(0)
-    parts = build_parts(open_log(log).spec, small_config())
-    return {f"encoder/{key}": tensor for key, tensor in parts.encoder.named_parameters()}
 
 
 def test_a_collapsed_run_stops_and_says_what_to_change(log: Path, tmp_path: Path) -> None:

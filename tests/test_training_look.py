@@ -27,8 +27,9 @@ from forethought.training.examples import load_examples
 from forethought.training.latents import Latents
 from forethought.training.probes import ProbeStage, probe_quality
 from forethought.training.run import RunFolder
+from forethought.training.schedule import Schedule
 from forethought.training.tail import measure_tail
-from forethought.training.trainer import Schedule, run_stage
+from forethought.training.trainer import run_stage
 from forethought.types import BoxSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
 QUICK = Schedule(updates=150, learning_rate=5e-3, warmup=5)

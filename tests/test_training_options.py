@@ -23,8 +23,8 @@ from forethought.training.bundle import load_agent
 from forethought.training.calibrate import Calibration
 from forethought.training.config import TrainConfig
 from forethought.training.run import RunFolder
+from forethought.training.schedule import Schedule
 from forethought.training.train import train
-from forethought.training.trainer import Schedule
 from forethought.types import BoxSpace, Episode, ExperienceSpec, Observation, ReachObservation, Sensor, SensorKind
 
 SIDE = 24

@@ -97,7 +97,8 @@ def resolve(asked: Asked) -> TrainConfig:
     if asked.size is not None:
         chosen = sized(chosen, asked.size)
     if asked.time is not None:
-        chosen = timed(chosen, parse_time(asked.time))
+        nothing_said = asked.size is None and asked.recipe is None and asked.config is None
+        chosen = timed(chosen, parse_time(asked.time), fit_model=nothing_said)
     return checked(chosen)
 
 

@@ -22,8 +22,14 @@ Seed = Annotated[int, typer.Option(min=0, help="Of all randomness.")]
 
 
 def emit(data: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """The command's result on stdout: JSON for programs, or text for people."""
-    write(json.dumps(data, indent=1, default=str) if as_json else text)
+    """The command's result on stdout: JSON for programs, or text for people; once, from the first rank under `torchrun`."""
+    if first_rank():
+        write(json.dumps(data, indent=1, default=str) if as_json else text)
+
+
+def first_rank() -> bool:
+    """Is this process alone, or the first that `torchrun` started?"""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def write(text: str) -> None:
@@ -42,7 +48,8 @@ def guarded(work: Callable[[], None], debug: bool = False) -> None:
     except (ForethoughtError, OSError) as error:
         if debug:
             raise
-        talk.print(f"[bold red]error:[/] {_plain(_said(error))}", soft_wrap=True)
+        who = "" if first_rank() else f" (rank {os.environ['RANK']})"
+        talk.print(f"[bold red]error{who}:[/] {_plain(_said(error))}", soft_wrap=True)
         raise typer.Exit(error.exit_code if isinstance(error, ForethoughtError) else 1) from None
     except KeyboardInterrupt:
         talk.print("interrupted; what was complete is kept: give the same command again", soft_wrap=True)
@@ -67,7 +74,7 @@ class Show:
         self.bar: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
         self.spoken = 0.0
-        if talk.is_terminal:
+        if talk.is_terminal and first_rank():
             columns = (
                 TextColumn("{task.description:<9}"),
                 BarColumn(),

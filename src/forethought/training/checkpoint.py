@@ -16,10 +16,21 @@ from forethought.training.files import write_atomic_with
 
 def save_modules(path: Path, modules: Mapping[str, nn.Module], note: Mapping[str, str] | None = None) -> None:
     """Weights and buffers of named modules, atomically. `note` is stored as metadata."""
-    tensors = {
-        f"{name}/{key}": t.detach().cpu().contiguous() for name, m in modules.items() for key, t in m.state_dict().items()
-    }
-    write_atomic_with(path, lambda temporary: save_file(tensors, temporary, dict(note or {})))
+    tensors = {f"{name}/{key}": t for name, m in modules.items() for key, t in m.state_dict().items()}
+    save_tensors(path, tensors, note)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str] | None = None) -> None:
+    """Tensors by name, atomically. Raises DataError if they cannot be written."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(whole, temporary, dict(note or {}))
+        except SafetensorError as error:  # what a full disk is to this library
+            raise OSError(str(error)) from None
+
+    write_atomic_with(path, write)
 
 
 def load_modules(path: Path, modules: Mapping[str, nn.Module]) -> Mapping[str, str]:
@@ -43,7 +54,7 @@ def save_training(path: Path, modules: Mapping[str, nn.Module], optimizer: torch
     for index, slots in optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
             tensors[f"optimizer/{index}/{slot}"] = torch.as_tensor(value).detach().cpu().clone()
-    write_atomic_with(path, lambda temporary: save_file(tensors, temporary, {"update": str(update)}))
+    save_tensors(path, tensors, {"update": str(update)})
 
 
 def load_training(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> int:

@@ -13,7 +13,7 @@ from forethought.errors import ConfigError, unknown_name
 from forethought.objectives.regulariser import Regulariser
 from forethought.perception.build import EncoderConfig
 from forethought.training.device import Device, Precision
-from forethought.training.trainer import Schedule
+from forethought.training.schedule import Schedule
 
 
 @final
@@ -98,7 +98,11 @@ class DecoderConfig:
 @final
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run. `frameskip` environment actions make one block."""
+    """A whole run. `frameskip` environment actions make one block.
+
+    `seconds`: keep to that much wall clock, all stages and steps together, and fit the schedules to it; with `fit_model` the
+    size too. Such a run is resumed, but is not the same to the bit when repeated.
+    """
 
     version: Annotated[int, Version(1)] = 1
     seed: Whole = 0
@@ -106,6 +110,8 @@ class TrainConfig:
     threads: Whole = 0
     device: Device = Device.AUTO
     precision: Precision = Precision.AUTO
+    seconds: Positive | None = None
+    fit_model: bool = False
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
@@ -119,7 +125,7 @@ SIZES = {"xs": (32, 128, 128), "s": (64, 256, 192), "m": (96, 512, 384), "l": (1
 """Size dial: narrowest encoder layer, encoder features, width of dynamics and heads."""
 
 SHARES = {"predict": 0.5, "dynamics": 0.28, "heads": 0.14, "probe": 0.005, "decoder": 0.015}
-"""Time dial: each stage's share of the clock; the rest is encoding, graphs and calibration."""
+"""Time dial: how the stages share what is left of the clock when each begins."""
 
 ENOUGH = {"probe": 10.0, "decoder": 30.0}
 """Seconds beyond which a stage for people to look at is given no more."""
@@ -138,20 +144,9 @@ def sized(config: TrainConfig, size: str) -> TrainConfig:
     )
 
 
-def timed(config: TrainConfig, seconds: float) -> TrainConfig:
-    """The configuration whose stages share out that many seconds of wall clock."""
-
-    def within(schedule: Schedule, stage: str) -> Schedule:
-        return replace(schedule, seconds=min(seconds * SHARES[stage], ENOUGH.get(stage, seconds)))
-
-    return replace(
-        config,
-        predict=replace(config.predict, schedule=within(config.predict.schedule, "predict")),
-        dynamics=replace(config.dynamics, schedule=within(config.dynamics.schedule, "dynamics")),
-        heads=replace(config.heads, schedule=within(config.heads.schedule, "heads")),
-        probe=replace(config.probe, schedule=within(config.probe.schedule, "probe")),
-        decoder=replace(config.decoder, schedule=within(config.decoder.schedule, "decoder")),
-    )
+def timed(config: TrainConfig, seconds: float, fit_model: bool = False) -> TrainConfig:
+    """The configuration of a run that keeps to that many seconds of wall clock; `fit_model`: and takes the size that fits."""
+    return replace(config, seconds=seconds, fit_model=fit_model)
 
 
 def parse_time(text: str) -> float:

@@ -6,14 +6,22 @@ at the whole batch (SIGReg, VICReg, InfoNCE) are right by construction, and grad
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from forethought.errors import TrainingError
+
+PATIENCE = timedelta(days=7)
+"""How long ranks wait for the first one, which goes on alone after stage `predict`; a rank that dies is noticed at once."""
 
 
 @final
@@ -23,10 +31,38 @@ class Ranks:
 
     rank: int = 0
     world_size: int = 1
+    control: Any = None  # the process group for agreeing, always on the CPU
 
     @property
     def is_main(self) -> bool:
         return self.rank == 0
+
+    def agree(self, progress: float, stop: bool) -> tuple[float, bool]:
+        """The first rank's progress, and whether any rank is to stop: the same answer everywhere, or one would wait forever."""
+        if self.world_size == 1:
+            return progress, stop
+        said = torch.tensor([progress if self.is_main else -1.0, float(stop)], dtype=torch.float64)
+        with together():
+            dist.all_reduce(said, dist.ReduceOp.MAX, group=self.control)
+        return float(said[0]), bool(said[1] > 0)
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        if self.world_size > 1:
+            with together():
+                dist.barrier(group=self.control)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Around what ranks do together: a rank that is gone becomes one clear error."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            f"another rank stopped ({str(error).splitlines()[0][:120]}); see its own error above. Start all ranks again: "
+            "what was saved is kept"
+        ) from None
 
 
 def join_ranks() -> Ranks:
@@ -34,15 +70,24 @@ def join_ranks() -> Ranks:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return Ranks()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Ranks(dist.get_rank(), dist.get_world_size())
+        with together():
+            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(_leave)
+    control = dist.new_group(backend="gloo", timeout=PATIENCE)
+    return Ranks(dist.get_rank(), dist.get_world_size(), control)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
         parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, local.contiguous())
+        with together():
+            dist.all_gather(parts, local.contiguous())
         ctx.rank, ctx.rows = dist.get_rank(), local.shape[0]
         return torch.cat(parts)
 
@@ -67,7 +112,8 @@ def average_gradients(parameters: Iterable[Tensor], ranks: Ranks) -> None:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in gradients])
-    dist.all_reduce(flat)
+    with together():
+        dist.all_reduce(flat)
     flat /= ranks.world_size
     offset = 0
     for gradient in gradients:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import BinaryIO, final
 
 import numpy as np
 import torch
@@ -14,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forethought.data.dataset import Dataset
-from forethought.data.durable import reserve
 from forethought.data.windows import block_actions
-from forethought.errors import DataError
+from forethought.errors import RunError
+from forethought.training.device import Compute
 from forethought.training.files import write_atomic
 from forethought.training.progress import Progress, Watcher
 from forethought.world_model import LatentWorldModel
@@ -56,30 +58,39 @@ def observation_rows(data: Dataset, rows: NDArray[np.int64] | slice, device: tor
 
 
 @torch.inference_mode()
-def encode_rows(model: LatentWorldModel, data: Dataset, path: Path, watcher: Watcher) -> None:
-    """Write the latents of all rows to a .npy file; resumes after a kill at the last finished chunk."""
+def encode_rows(model: LatentWorldModel, data: Dataset, path: Path, watcher: Watcher, compute: Compute | None = None) -> None:
+    """Write the latents of all rows to a .npy file; resumes after a kill at the last finished chunk.
+
+    Plain writes, not a memory map: on a full disk those raise, and a memory map kills the process. Raises RunError.
+    """
     model.eval()
     device, rows = next(model.parameters()).device, data.num_rows
-    done = _resume_point(path, rows)
+    done, compute, began = _resume_point(path, rows), compute or Compute(), time.perf_counter()
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = "r+" if done else "w+"
-    shape = (rows, model.encoder.latent_size)
-    target = np.lib.format.open_memmap(
-        path, mode=mode, dtype=np.float32 if not done else None, shape=shape if not done else None
-    )
     try:
-        reserve(path)
+        with path.open("r+b" if done else "wb") as target:
+            header = _header(target, rows, model.encoder.latent_size)
+            target.seek(header + done * model.encoder.latent_size * 4)
+            for number, begin in enumerate(range(done, rows, CHUNK)):
+                chunk = slice(begin, min(begin + CHUNK, rows))
+                with compute.autocast():
+                    z_BD = model.encode(observation_rows(data, chunk, device))
+                target.write(z_BD.float().cpu().numpy().tobytes())
+                if number % 16 == 15 or chunk.stop == rows:
+                    target.flush()
+                    os.fsync(target.fileno())
+                    write_atomic(_marker(path), json.dumps({"rows": rows, "done": chunk.stop}))
+                rate = (chunk.stop - done) / max(time.perf_counter() - began, 1e-9)
+                watcher.progress(Progress("encode", chunk.stop, rows, {}, rate, (rows - chunk.stop) / rate))
     except OSError as error:
-        raise DataError(f"cannot be written ({error.strerror}); free space or choose another place", path) from None
-    for begin in range(done, rows, CHUNK):
-        chunk = slice(begin, min(begin + CHUNK, rows))
-        target[chunk] = model.encode(observation_rows(data, chunk, device)).float().cpu().numpy()
-        if begin // CHUNK % 16 == 15:
-            target.flush()
-            write_atomic(_marker(path), json.dumps({"rows": rows, "done": chunk.stop}))
-        watcher.progress(Progress("encode", chunk.stop, rows, {}, 0.0, 0.0))
-    target.flush()
-    write_atomic(_marker(path), json.dumps({"rows": rows, "done": rows}))
+        raise RunError(f"{path}: cannot be written ({error.strerror}); free space, the same command goes on") from None
+
+
+def _header(target: BinaryIO, rows: int, size: int) -> int:
+    """Write the header of a float32 .npy file; its length."""
+    described = {"descr": "<f4", "fortran_order": False, "shape": (rows, size)}
+    np.lib.format.write_array_header_1_0(target, described)  # type: ignore[no-untyped-call, unused-ignore]
+    return target.tell()
 
 
 def load_latents(path: Path, data: Dataset, frameskip: int, scene_size: int) -> Latents:

@@ -34,6 +34,7 @@ class PredictStage(Stage):
     """Loss: multi-step prediction, inverse dynamics, the state's spread within episodes, the scene's still frame."""
 
     name = "predict"
+    shared = True
 
     def __init__(
         self, data: Dataset, encoder: SensorEncoder, dynamics: Dynamics, config: TrainConfig, ranks: Ranks,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from forethought.dynamics.build import Architecture
 from forethought.perception.build import EncoderConfig
 from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
-from forethought.training.trainer import Schedule
+from forethought.training.schedule import Schedule
 
 
 def two_room_fixed(seed: int = 0) -> TrainConfig:

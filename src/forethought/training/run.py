@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -38,6 +39,11 @@ class RunFolder:
     def examples(self) -> Path:
         """Futures and worst transitions that the report shows."""
         return self.path / "examples.safetensors"
+
+    @property
+    def source(self) -> Path:
+        """What identifies the log."""
+        return self.path / "source.json"
 
     @property
     def report(self) -> Path:
@@ -77,10 +83,27 @@ class RunFolder:
         journal.setdefault("clocks", {})[stage] = [wall, cpu]
         self._write_journal(journal)
 
+    def spent(self) -> float:
+        """Wall seconds of the whole run that were saved last."""
+        return float(self._journal().get("spent", 0.0))
+
+    def save_spent(self, seconds: float) -> None:
+        self._write_journal({**self._journal(), "spent": round(seconds, 3)})
+
+    def expected(self) -> dict[str, float]:
+        """What steps of fixed work were expected to take when the run was fitted to its clock."""
+        return dict(self._journal().get("expected", {}))
+
+    def save_expected(self, costs: Mapping[str, float]) -> None:
+        self._write_journal({**self._journal(), "expected": {name: round(cost, 3) for name, cost in costs.items()}})
+
     def append_metrics(self, line: str) -> None:
-        """One JSON line."""
-        with self.metrics.open("a") as handle:
-            handle.write(line + "\n")
+        """One JSON line. Raises RunError if there is no space."""
+        try:
+            with self.metrics.open("a") as handle:
+                handle.write(line + "\n")
+        except OSError as error:
+            raise RunError(f"{self.metrics}: cannot be written ({error.strerror}); free space and go on") from None
 
     def truncate_metrics(self, stage: str, update: int) -> None:
         """Forget lines of a stage beyond an update: they will be made again."""

@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import final
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from forethought.config import checked, to_json
+from forethought.config import checked, read_json, to_json
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
 from forethought.data.quantities import quantities_of, select
-from forethought.data.schema import spec_to_json
 from forethought.data.split import Split
-from forethought.data.stats import measure
-from forethought.errors import ConfigError, TrainingError
+from forethought.errors import TrainingError
 from forethought.training.allocator import keep_freed_memory
+from forethought.training.begin import check_folder, check_it_moves, check_source, source_of, stored_config, write_folder
 from forethought.training.bundle import Parts, build_parts, normalise
 from forethought.training.calibrate import calibrate
-from forethought.training.checkpoint import load_modules, read_tensors
+from forethought.training.checkpoint import load_modules, read_tensors, save_tensors
+from forethought.training.clock import Clock
 from forethought.training.config import TrainConfig
 from forethought.training.decoder import DecoderStage, first_camera
 from forethought.training.device import choose
 from forethought.training.distributed import Ranks, join_ranks
 from forethought.training.dynamics import DynamicsStage
 from forethought.training.examples import gather_examples, save_examples
-from forethought.training.files import write_atomic, write_atomic_with
+from forethought.training.files import write_atomic
+from forethought.training.fit import fit
 from forethought.training.graphs import Graph
 from forethought.training.heads import HeadsStage, imagine_graphs
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
-from forethought.training.progress import Silent, Watcher
+from forethought.training.progress import Progress, Silent, Watcher
 from forethought.training.run import RunFolder
+from forethought.training.schedule import Schedule
 from forethought.training.tail import measure_tail
-from forethought.training.trainer import Schedule, Stage, run_stage
+from forethought.training.trainer import Stage, run_stage
 
 
 class Interrupted(TrainingError):
@@ -66,102 +71,156 @@ def train(
     """
     settings = checked(config or TrainConfig())
     settings = replace(settings, encoder=replace(settings.encoder, frozen=tuple(sorted(modules or {}))))
-    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), settings, watcher or Silent(), modules or {})
-    job.run_all()
+    ranks = join_ranks()
+    watcher = watcher if watcher is not None and ranks.is_main else Silent()
+    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), settings, watcher, dict(modules or {}), ranks)
+    try:
+        with _termination_as_interrupt():
+            job.run_all()
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped in step '{job.step}', saved; the same command goes on") from None
     return job.run
 
 
 @final
-@dataclass
 class _Job:
-    log: Path
-    run: RunFolder
-    config: TrainConfig
-    watcher: Watcher
-    modules: Mapping[str, nn.Module]
+    def __init__(
+        self, log: Path, run: RunFolder, config: TrainConfig, watcher: Watcher, modules: Mapping[str, nn.Module], ranks: Ranks
+    ) -> None:
+        self.log, self.run, self.config, self.watcher, self.modules, self.ranks = log, run, config, watcher, modules, ranks
+        self.compute = choose(config.device, config.precision)
+        self.step = "read"
 
     def run_all(self) -> None:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         keep_freed_memory()
-        torch.manual_seed(self.config.seed)
-        ranks = join_ranks()
+        check_folder(self.run)
+        self.clock = Clock(self.run, self.config.seconds)
         experience = open_log(self.log)
-        data = Dataset.load(experience, Split.TRAIN)
-        held_out = Dataset.load(experience, Split.CALIBRATE)
-        compute = choose(self.config.device, self.config.precision)
-        parts = build_parts(data.spec, self.config, self.modules)
-        normalise(parts, data)
-        self._open_folder(data, ranks)
-        compute.place(*parts.trees())
-        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, ranks, compute)
-        self._stage(predict, self.config.predict.schedule, ranks)
+        data, held_out = Dataset.load(experience, Split.TRAIN), Dataset.load(experience, Split.CALIBRATE)
+        parts = self._begin(data, held_out)
+        try:
+            self._learn(data, held_out, parts)
+        finally:
+            if self.ranks.is_main and self.run.config.is_file():
+                self.clock.save()
+        self.ranks.wait()
+
+    def _learn(self, data: Dataset, held_out: Dataset, parts: Parts) -> None:
+        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, self.ranks, self.compute)
+        self._stage(predict, self.config.predict.schedule)
+        if self.ranks.is_main:  # the rest is minutes on latents, too little to share out
+            self._on_latents(data, held_out, parts)
+
+    def _on_latents(self, data: Dataset, held_out: Dataset, parts: Parts) -> None:
         latents, held_out_latents = self._encode(data, parts, "latents"), self._encode(held_out, parts, "held-out")
-        dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, ranks)
-        self._stage(dynamics, self.config.dynamics.schedule, ranks)
+        self.clock.done("encode")
+        dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, Ranks())
+        self._stage(dynamics, self.config.dynamics.schedule)
         parts.model.dynamics.requires_grad_(False)
         graph = self._graphs(latents, parts)
+        self.clock.done("graphs")
         heads = HeadsStage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
-        self._stage(heads, self.config.heads.schedule, ranks)
-        device = next(parts.model.parameters()).device
-        probes = self._look(data, latents, held_out, held_out_latents, device, ranks)
-        if ranks.is_main:
-            figures = calibrate(held_out_latents, parts.model.dynamics, parts.critic)
-            tail = measure_tail(held_out_latents, parts.model.dynamics, held_out.episode_ids)
-            save_examples(self.run.examples, gather_examples(held_out, held_out_latents, parts.model.dynamics, tail))
-            write_atomic(self.run.calibration, to_json(replace(figures, tail=tail, probes=probes)))
+        self._stage(heads, self.config.heads.schedule)
+        probes = self._look(data, latents, held_out, held_out_latents)
+        self._calibrate(held_out, held_out_latents, parts, probes)
 
-    def _look(
-        self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, device: torch.device, ranks: Ranks
-    ) -> tuple[ProbeQuality, ...]:
+    def _look(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents) -> tuple[ProbeQuality, ...]:
         """What people look through: the probe (how well it reads is returned), and the decoder. The agent needs neither."""
-        camera, known = first_camera(data), quantities_of(data)
+        camera, known, device = first_camera(data), quantities_of(data), torch.device(self.compute.device)
         if camera is not None:
             decoder = DecoderStage(latents, data, camera, self.config, device)
-            self._stage(decoder, self.config.decoder.schedule, ranks)
+            self._stage(decoder, self.config.decoder.schedule)
         if not known.names:
             return ()
         stage = ProbeStage(latents, known, self.config, device)
-        self._stage(stage, self.config.probe.schedule, ranks)
+        self._stage(stage, self.config.probe.schedule)
         return probe_quality(stage.probe, latents, known, held_latents, select(held_out, known.names))
 
-    def _open_folder(self, data: Dataset, ranks: Ranks) -> None:
-        text = to_json(self.config)
-        if self.run.config.is_file() and self.run.config.read_text() != text:
-            raise ConfigError(
-                f"{self.run.path} holds a run of another configuration; give another folder, or the same options to go on"
-            )
-        if ranks.is_main:
-            self.run.path.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.run.config, text)
-            write_atomic(self.run.path / "spec.json", spec_to_json(data.spec))
-            write_atomic(self.run.path / "stats.json", measure(data).to_json())
+    def _calibrate(self, data: Dataset, latents: Latents, parts: Parts, probes: tuple[ProbeQuality, ...]) -> None:
+        """Held-out figures, the tail of the error, and examples for the report."""
+        self.step = "calibrate"
+        self.watcher.progress(Progress("calibrate", 0, 1, {}, 0.0, 0.0))
+        figures = calibrate(latents, parts.model.dynamics, parts.critic)
+        tail = measure_tail(latents, parts.model.dynamics, data.episode_ids)
+        save_examples(self.run.examples, gather_examples(data, latents, parts.model.dynamics, tail))
+        write_atomic(self.run.calibration, to_json(replace(figures, tail=tail, probes=probes)))
+        self.watcher.progress(Progress("calibrate", 1, 1, {}, 0.0, 0.0))
 
-    def _stage(self, stage: Stage, schedule: Schedule, ranks: Ranks) -> None:
+    def _begin(self, data: Dataset, held_out: Dataset) -> Parts:
+        """The first rank checks, fits the run to its clock and writes the folder; the others then read its configuration."""
+        if not self.ranks.is_main:
+            self.ranks.wait()
+            self.config = read_json(TrainConfig, self.run.config)
+            return self._parts(data)
+        self.step = "begin"
+        check_it_moves(data)
+        source, stored = source_of(data, held_out), stored_config(self.run, self.config)
+        check_source(self.run, source, self.log)
+        expected = self.run.expected()
+        if stored is None and self.config.seconds is not None:
+            rows = data.num_rows + held_out.num_rows
+            fitted = fit(self.config, data, rows, self.compute, self.modules, self.clock.spent())
+            stored, expected = fitted.config, dict(fitted.expected)
+        self.config = stored or self.config
+        self.clock.expect(expected)
+        parts = self._parts(data)
+        write_folder(self.run, self.config, data, source)
+        self.run.save_expected(expected)
+        self.clock.save()
+        self.ranks.wait()
+        return parts
+
+    def _parts(self, data: Dataset) -> Parts:
+        torch.manual_seed(self.config.seed)
+        parts = build_parts(data.spec, self.config, self.modules)
+        normalise(parts, data)
+        self.compute.place(*parts.trees())
+        return parts
+
+    def _stage(self, stage: Stage, schedule: Schedule) -> None:
+        self.step = stage.name
         if self.run.is_finished(stage.name):
             load_modules(self.run.stage_file(stage.name), stage.modules())
             return
-        outcome = run_stage(stage, schedule, self.run, ranks, self.watcher)
+        ranks = self.ranks if stage.shared else Ranks()
+        outcome = run_stage(stage, schedule, self.run, ranks, self.watcher, self.clock)
         if outcome.interrupted:
             raise Interrupted(
                 f"stopped in stage '{stage.name}' after update {outcome.updates}, saved; the same command goes on"
             )
 
     def _encode(self, data: Dataset, parts: Parts, name: str) -> Latents:
-        path = self.run.path / "work" / f"{name}.npy"
+        self.step, path = "encode", self.run.path / "work" / f"{name}.npy"
         parts.model.eval()
         if not is_encoded(path, data.num_rows):
-            encode_rows(parts.model, data, path, self.watcher)
+            encode_rows(parts.model, data, path, self.watcher, self.compute)
         return load_latents(path, data, self.config.frameskip, self.config.encoder.scene_size)
 
     def _graphs(self, latents: Latents, parts: Parts) -> Graph:
-        path = self.run.path / "work" / "graphs.safetensors"
+        self.step, path = "graphs", self.run.path / "work" / "graphs.safetensors"
         if path.is_file():
             tensors: Mapping[str, torch.Tensor] = read_tensors(path)[0]
             device = next(parts.model.parameters()).device
             return Graph(*(tensors[name].to(device) for name in ("scene", "state", "distance")))
         graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
-        tensors = {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN}
-        whole = {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()}
-        write_atomic_with(path, lambda temporary: save_file(whole, temporary))
+        save_tensors(path, {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN})
         return graph
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does (stages catch both themselves, to end between two updates)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

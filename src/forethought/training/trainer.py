@@ -10,44 +10,20 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
-from forethought.config import Count, Positive, Share, Weight
 from forethought.errors import TrainingError
 from forethought.training.checkpoint import load_training, save_modules, save_training
+from forethought.training.clock import Clock
 from forethought.training.distributed import Ranks, average_gradients
 from forethought.training.progress import Progress, Silent, Watcher
 from forethought.training.run import RunFolder
-
-
-@final
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast: a fixed number of updates, or seconds of wall clock (then `updates` is ignored).
-
-    The rate warms up, stays, and falls linearly over the last `decay` share (WSD), so a longer run shares its beginning.
-    """
-
-    updates: Count
-    learning_rate: Positive
-    weight_decay: Weight = 1e-3
-    warmup: Count = 50
-    decay: Share = 0.3
-    clip: Positive = 1.0
-    seconds: Positive | None = None
-    log_every: Count = 50
-    checkpoint_seconds: Weight = 15.0
-
-    def rate(self, update: int, progress: float) -> float:
-        """Learning rate of an update, given the share of the stage that is done (0..1)."""
-        rise = min(1.0, (update + 1) / self.warmup)
-        fall = min(1.0, (1.0 - progress) / self.decay) if self.decay > 0 else 1.0
-        return self.learning_rate * rise * max(fall, 0.02)
+from forethought.training.schedule import Schedule
 
 
 class Stage(ABC):
@@ -55,6 +31,7 @@ class Stage(ABC):
 
     name: str
     frames_per_update: int = 0
+    shared: bool = False  # do all ranks work on it, each on its share of the batch?
 
     @abstractmethod
     def modules(self) -> Mapping[str, nn.Module]:
@@ -93,44 +70,61 @@ class Outcome:
 
 
 def run_stage(
-    stage: Stage, schedule: Schedule, run: RunFolder, ranks: Ranks | None = None, watcher: Watcher | None = None
+    stage: Stage,
+    schedule: Schedule,
+    run: RunFolder,
+    ranks: Ranks | None = None,
+    watcher: Watcher | None = None,
+    clock: Clock | None = None,
 ) -> Outcome:
-    """Train a stage to its end, resuming from its checkpoint if there is one. On Ctrl-C saves and says so in the outcome."""
-    ranks, watcher = ranks or Ranks(), watcher or Silent()
-    return _Loop(stage, schedule, run, ranks, watcher).run()
+    """Train a stage to its end, resuming from its checkpoint if there is one. On Ctrl-C saves and says so in the outcome.
+
+    With a `clock` that has seconds, the stage takes its share of them, whatever the schedule says.
+    """
+    return _Loop(stage, schedule, run, ranks or Ranks(), watcher or Silent(), clock or Clock(run)).run()
 
 
 @final
 class _Loop:
-    def __init__(self, stage: Stage, schedule: Schedule, run: RunFolder, ranks: Ranks, watcher: Watcher) -> None:
-        self.stage, self.schedule, self.run_folder, self.ranks, self.watcher = stage, schedule, run, ranks, watcher
+    def __init__(self, stage: Stage, schedule: Schedule, run: RunFolder, ranks: Ranks, watcher: Watcher, clock: Clock) -> None:
+        self.stage, self.run_folder, self.ranks, self.watcher, self.clock = stage, run, ranks, watcher, clock
+        self.before = run.clock(stage.name)
+        self.schedule = schedule
         device = stage.trained()[0].device
         self.optimizer = torch.optim.AdamW(
             stage.trained(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=device.type in ("cpu", "cuda")
         )
         self.checkpoint = run.checkpoint(stage.name)
         self.done = 0
-        self.before = run.clock(stage.name)
 
     def run(self) -> Outcome:
         if self.checkpoint.is_file():
             self.done = load_training(self.checkpoint, self.stage.modules(), self.optimizer)
             self.watcher.note(f"{self.stage.name}: going on after update {self.done}")
-        self.run_folder.truncate_metrics(self.stage.name, self.done)
+        if self.ranks.is_main:
+            self.run_folder.truncate_metrics(self.stage.name, self.done)
+        # Only now, as making the first optimizer of a process imports for seconds.
+        share = self.clock.share(self.stage.name, self.before[0])
+        self.schedule = self.schedule if share is None else replace(self.schedule, seconds=share)
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.saved = self.started
         first = self.done
         metrics: dict[str, float] = {}
         with _deferred_interrupt() as interrupted:
-            while self._progress() < 1.0 and not interrupted.is_set():
-                metrics = self._update(first) or metrics
+            progress, stop = self.ranks.agree(self._progress(), interrupted.is_set())
+            while progress < 1.0 and not stop:
+                logged = self._update(progress)
+                progress, stop = self.ranks.agree(self._progress(), interrupted.is_set())
+                if self.done % self.schedule.log_every == 0 or progress >= 1.0:
+                    metrics = self._report(first, progress, *logged)
                 self._save_if_due()
-        if interrupted.is_set():
+        if stop:
             self._save()
         elif self.ranks.is_main:
             save_modules(self.run_folder.stage_file(self.stage.name), self.stage.modules(), self.stage.note())
             self.run_folder.finish_stage(self.stage.name, self.done, *self._clocks())
-        return Outcome(self.done, *self._clocks(), interrupted.is_set(), metrics)
+            self.clock.save()
+        return Outcome(self.done, *self._clocks(), stop, metrics)
 
     def _clocks(self) -> tuple[float, float]:
         wall, cpu = time.perf_counter() - self.started, time.process_time() - self.cpu_started
@@ -141,8 +135,7 @@ class _Loop:
             return self.done / max(self.schedule.updates, 1)
         return self._clocks()[0] / self.schedule.seconds
 
-    def _update(self, first: int) -> dict[str, float] | None:
-        progress = self._progress()
+    def _update(self, progress: float) -> tuple[Tensor, Mapping[str, Tensor]]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.done, progress)
         self.optimizer.zero_grad(set_to_none=True)
@@ -158,33 +151,20 @@ class _Loop:
         self.optimizer.step()
         self.stage.after_update(self.done)
         self.done += 1
-        if self.done % self.schedule.log_every and self._progress() < 1.0:
-            return None
-        return self._report(first, loss.item(), logged)
+        return loss.detach(), logged
 
-    def _report(self, first: int, loss: float, logged: Mapping[str, Tensor]) -> dict[str, float]:
-        metrics = {"loss": loss, **{key: value.item() for key, value in logged.items()}}
+    def _report(self, first: int, progress: float, loss: Tensor, logged: Mapping[str, Tensor]) -> dict[str, float]:
+        metrics = {"loss": loss.item(), **{key: value.item() for key, value in logged.items()}}
         metrics.update(self.stage.monitor(self.done, metrics))
-        elapsed = time.perf_counter() - self.started
-        per_second = (self.done - first) / max(elapsed, 1e-9)
         if self.ranks.is_main:
             line = {"stage": self.stage.name, "update": self.done, **{k: round(v, 6) for k, v in metrics.items()}}
             self.run_folder.append_metrics(json.dumps(line))
-        total = (
-            self.schedule.updates
-            if self.schedule.seconds is None
-            else max(self.done, int(self.done / max(self._progress(), 1e-9)))
-        )
-        self.watcher.progress(
-            Progress(
-                self.stage.name,
-                self.done,
-                total,
-                metrics,
-                per_second * self.stage.frames_per_update,
-                (total - self.done) / per_second,
-            )
-        )
+        elapsed = time.perf_counter() - self.started
+        per_second = (self.done - first) / max(elapsed, 1e-9)
+        timed = self.schedule.seconds is not None
+        total = max(self.done, int(self.done / max(progress, 1e-9))) if timed else self.schedule.updates
+        frames, left = per_second * self.stage.frames_per_update, (total - self.done) / per_second
+        self.watcher.progress(Progress(self.stage.name, self.done, total, metrics, frames, left))
         return metrics
 
     def _save_if_due(self) -> None:
@@ -195,6 +175,7 @@ class _Loop:
         if self.ranks.is_main:
             save_training(self.checkpoint, self.stage.modules(), self.optimizer, self.done)
             self.run_folder.save_clock(self.stage.name, *self._clocks())
+            self.clock.save()
         self.saved = time.perf_counter()
 
 
