@@ -47,6 +47,27 @@ def test_check_and_show(log: Path, tmp_path: Path) -> None:
     assert (tmp_path / "histograms.png").is_file()
 
 
+def test_check_says_what_is_there_and_where_a_fault_is(tmp_path: Path) -> None:
+    import h5py
+    import numpy as np
+
+    from forethought.data import write_log
+    from forethought.types import DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
+
+    spec = ExperienceSpec((Sensor("arm", SensorKind.VECTOR, (2,), "float32"),), DiscreteSpace(3), has_reward=False)
+    rng = np.random.default_rng(0)
+    one = [Episode(f"e{i}", {"arm": rng.normal(size=(21, 2)).astype("f4")}, rng.integers(0, 3, 20)) for i in range(40)]
+    log = write_log(tmp_path / "arm.h5", one, spec)
+    with h5py.File(log, "r+") as file:
+        file["episodes/000004/observations/arm"][7] = np.nan
+    done = call("data", "check", log, code=1)
+    assert f"{log}: 40 episodes of 20 steps, 800 in all" in done.stdout
+    assert "arm       vector 2, float32" in done.stdout and "actions   one of 3" in done.stdout
+    assert f"error: not-finite: {log}, episode 'e4', row 7: 'arm' is NaN or infinite; leave the episode out" in done.stdout
+    record = json.loads(call("data", "check", log, "--json", code=1).stdout)
+    assert record["summary"]["episodes"] == 40 and record["findings"][0]["row"] == 7
+
+
 def test_collect_from_any_gymnasium_id_and_from_two_room(tmp_path: Path) -> None:
     done = call("collect", "CartPole-v1", "--out", tmp_path / "pole.h5", "--episodes", 4, "--steps", 20, "--json")
     assert json.loads(done.stdout)["added"] == 4

@@ -167,8 +167,11 @@ def test_contact_sheet_shows_the_frames(tmp_path: Path) -> None:
     episodes = [make(i) for i in range(3)]
     episodes[0].observations["pixels"][0] = (255, 0, 0)
     sheet = np.asarray(image_module.open(contact_sheet(MemoryExperience(SPEC, episodes), tmp_path / "a.png", cell=40)))
-    assert sheet.shape == (3 * (14 + 3 * 44), 10 * 44 + 4, 3)
+    images, curves, actions = 40 + 14, 14 + 44, 14 + 24
+    assert sheet.shape == (3 * (14 + images + 2 * curves + actions + 12), 10 * 44 + 4, 3)
     assert (sheet[14:54, 4:44] == (255, 0, 0)).all()
+    state = sheet[14 + images + 14 :][:40, 4:-4].reshape(-1, 3).tolist()
+    assert [52, 104, 165] in state and [214, 96, 32] in state, "two numbers, two colours"
     with pytest.raises(DataError, match="no episodes"):
         contact_sheet(MemoryExperience(SPEC, []), tmp_path / "b.png")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from json import loads
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forethought.cli.output import Debug, Json, emit, guarded
+
+if TYPE_CHECKING:
+    from forethought.data.check import Finding, Summary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a log, and look at it.")
 Log = Annotated[Path, typer.Argument(help="A log: HDF5, NPZ, or a folder of NPZ.")]
@@ -30,12 +35,44 @@ def _check(log: Path, json: bool) -> None:
 
     experience = open_log(log)
     summary, findings = summarise(experience), check_log(experience)
-    lines = [str(summary)] + [f"{f.severity.value}: {f.code}: {f.message}" for f in findings] + ["no findings"] * (not findings)
-    record = {"summary": str(summary), "findings": [{"severity": f.severity.value, "code": f.code, "message": f.message,
-              "episode": f.episode, "row": f.row, "count": f.count} for f in findings]}  # fmt: skip
+    lines = [*described(log, summary), *(placed(log, finding) for finding in findings)] + ["no findings"] * (not findings)
+    record = {"log": str(log), "summary": _record(summary), "findings": [_record(finding) for finding in findings]}
     emit(record, json, "\n".join(lines))
-    if any(f.severity is Severity.ERROR for f in findings):
+    if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(1)
+
+
+def _record(value: object) -> Any:
+    """A frozen dataclass as plain data, enums by their values."""
+    from forethought.config import to_json
+
+    return loads(to_json(value))
+
+
+def described(log: Path, summary: Summary) -> Iterator[str]:
+    """What is in a log, a line for each sensor."""
+    from forethought.types import BoxSpace, DiscreteSpace
+
+    train, calibrate, test = summary.splits
+    length = f"{summary.shortest} to {summary.longest}" if summary.shortest < summary.longest else str(summary.longest)
+    yield f"{log}: {summary.episodes} episodes of {length} steps, {summary.steps:,} in all"
+    yield f"  split     train {train}, calibrate {calibrate}, test {test}"
+    for sensor in summary.spec.sensors:
+        yield f"  {sensor.name:<10}{sensor.kind.value} {' x '.join(map(str, sensor.shape))}, {sensor.dtype}"
+    space = summary.spec.action_space
+    if isinstance(space, DiscreteSpace):
+        yield f"  actions   one of {space.count}"
+    elif isinstance(space, BoxSpace):
+        yield f"  actions   {space.size} numbers from {list(space.low)} to {list(space.high)}"
+    yield "  rewards   " + ("yes" if summary.spec.has_reward else "none")
+
+
+def placed(log: Path, finding: Finding) -> str:
+    """A finding with file, episode and row."""
+    where = [str(log)] + [f"episode '{finding.episode}'"] * (finding.episode is not None)
+    where += [f"row {finding.row}"] * (finding.row is not None)
+    times = f" ({finding.count} in all)" if finding.count > 1 else ""
+    return f"{finding.severity.value}: {finding.code}: {', '.join(where)}{times}: {finding.message}"
 
 
 @app.command(short_help="Pictures of episodes and numbers.")

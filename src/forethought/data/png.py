@@ -38,7 +38,7 @@ def encode_png(image_HWC: NDArray[np.uint8]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def draw_text(image: NDArray[np.uint8], text: str, top: int, left: int, scale: int = 2, grey: int = 40) -> None:
+def draw_text(image: NDArray[np.uint8], text: str, top: int, left: int, scale: int = 2, ink: Array | int = 40) -> None:
     """Write small capitals into an image (H, W, 3), in place; what does not fit is cut off."""
     for place, character in enumerate(text.upper()):
         rows = [int(digit, 8) for digit in _GLYPHS.get(character, _GLYPHS["-"])]
@@ -46,7 +46,7 @@ def draw_text(image: NDArray[np.uint8], text: str, top: int, left: int, scale: i
         glyph = np.kron(bits, np.ones((scale, scale), dtype=bool)).astype(bool)
         at = left + place * 4 * scale
         target = image[top : top + 5 * scale, at : at + 3 * scale]
-        target[glyph[: target.shape[0], : target.shape[1]]] = grey
+        target[glyph[: target.shape[0], : target.shape[1]]] = ink
 
 
 def fit(image: Array, height: int, width: int) -> NDArray[np.uint8]:

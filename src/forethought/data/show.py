@@ -17,6 +17,20 @@ from forethought.errors import DataError
 from forethought.types import Array, Episode, SensorKind
 
 _INK = np.array([52, 104, 165], dtype=np.uint8)
+_DARK, _FAINT = np.full(3, 40, dtype=np.uint8), np.full(3, 130, dtype=np.uint8)
+_COLOURS = np.array(
+    [
+        [52, 104, 165],
+        [214, 96, 32],
+        [46, 140, 87],
+        [150, 70, 160],
+        [180, 140, 20],
+        [200, 50, 80],
+        [20, 150, 170],
+        [110, 110, 110],
+    ],
+    dtype=np.uint8,
+)
 _GAP = 4
 _LABEL = 14
 
@@ -68,33 +82,58 @@ def _require_episodes(experience: Experience) -> None:
 
 def _episode_strips(episode: Episode, num_frames: int, cell: int) -> list[NDArray[np.uint8]]:
     width = num_frames * (cell + _GAP) + _GAP
-    label = np.full((_LABEL, width, 3), 255, dtype=np.uint8)
-    draw_text(label, f"{episode.id}  {episode.num_steps} steps", 2, _GAP)
-    rows = np.linspace(0, episode.num_steps, num_frames).astype(int)
-    strips = [label]
-    for values in episode.observations.values():
-        strip = np.full((cell + _GAP, width, 3), 255, dtype=np.uint8)
-        if values.ndim == 4:
-            for i, row in enumerate(rows):
-                at = _GAP + i * (cell + _GAP)
-                strip[:cell, at : at + cell] = fit(values[row], cell, cell)
-        else:
-            _draw_curves(strip[:cell, _GAP:-_GAP], flat_rows(values)[:, :8])
-        strips.append(strip)
-    return strips
+    strips = [_label(width, [(f"{episode.id}  {episode.num_steps} steps", _DARK)])]
+    for name, values in episode.observations.items():
+        strips += _frames(values, num_frames, cell) if values.ndim == 4 else _curves(name, flat_rows(values), width, cell)
+    strips += _curves("action", flat_rows(episode.actions), width, cell // 2)
+    return [*strips, np.full((3 * _GAP, width, 3), 255, dtype=np.uint8)]
 
 
-def _draw_curves(canvas: NDArray[np.uint8], values_TN: Array) -> None:
-    height, width, _ = canvas.shape
-    canvas[:] = 245
-    values = np.nan_to_num(values_TN.astype(np.float64))
-    low, high = values.min(), values.max()
-    at = np.linspace(0, len(values) - 1, width)
-    for i, column in enumerate(values.T):
-        curve = np.interp(at, np.arange(len(values)), column)
-        y = ((high - curve) / max(high - low, 1e-12) * (height - 2)).astype(int)
-        canvas[y, np.arange(width)] = np.roll(_INK, i)
-        canvas[np.minimum(y + 1, height - 1), np.arange(width)] = np.roll(_INK, i)
+def _label(width: int, parts: list[tuple[str, NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """A line of text, each part in its colour."""
+    line = np.full((_LABEL, width, 3), 255, dtype=np.uint8)
+    at = _GAP
+    for text, colour in parts:
+        draw_text(line, text, 2, at, ink=colour)
+        at += 8 * len(text) + 16
+    return line
+
+
+def _frames(values: Array, num_frames: int, cell: int) -> list[NDArray[np.uint8]]:
+    """Frames evenly spaced in time, the row's number under each."""
+    width = num_frames * (cell + _GAP) + _GAP
+    strip = np.full((cell + _LABEL, width, 3), 255, dtype=np.uint8)
+    for i, row in enumerate(np.linspace(0, len(values) - 1, num_frames).astype(int)):
+        at = _GAP + i * (cell + _GAP)
+        strip[:cell, at : at + cell] = fit(values[row], cell, cell)
+        draw_text(strip, f"row {row}", cell + 2, at, ink=_FAINT)
+    return [strip]
+
+
+def _curves(name: str, values_TN: Array, width: int, height: int) -> list[NDArray[np.uint8]]:
+    """Up to eight numbers over time, each on its own scale, which the line above names."""
+    shown = np.nan_to_num(values_TN[:, :8].astype(np.float64))
+    canvas = np.full((height + _GAP, width, 3), 255, dtype=np.uint8)
+    field = canvas[:height, _GAP:-_GAP]
+    field[:] = 245
+    legend = []
+    for i, column in enumerate(shown.T):
+        low, high = column.min(), column.max()
+        legend.append((f"{name}[{i}] {low:.3g}:{high:.3g}", _COLOURS[i]))
+        _draw_curve(field, (column - low) / (high - low) if high > low else np.full(len(column), 0.5), _COLOURS[i])
+    if values_TN.shape[1] > 8:
+        legend.append((f"+{values_TN.shape[1] - 8}", _FAINT))
+    return [_label(width, legend), canvas]
+
+
+def _draw_curve(field: NDArray[np.uint8], share_T: NDArray[np.float64], colour: NDArray[np.uint8]) -> None:
+    """A line two pixels thick, steep places joined."""
+    height, width, _ = field.shape
+    at = np.linspace(0, len(share_T) - 1, width)
+    y = ((1 - np.interp(at, np.arange(len(share_T)), share_T)) * (height - 2)).astype(int)
+    before = np.concatenate([y[:1], y[:-1]])
+    rows = np.arange(height)[:, None]
+    field[(rows >= np.minimum(y, before)) & (rows <= np.maximum(y, before) + 1)] = colour
 
 
 def _numbers(experience: Experience, episode: Episode) -> list[tuple[str, Array]]:
