@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.agent.agent import ForethoughtAgent
-from forethought.arena.protocol import film
+from forethought.arena.protocol import run_episode
 from forethought.arena.task import Pair
 from forethought.arena.tasks import make_task
 from forethought.arena.two_room import distance_map
@@ -31,7 +31,8 @@ def draw(run: Path) -> Image:
     """The whole picture (H, W, 3)."""
     agent, task = load_agent(run), make_task("two-room-fixed-v1")
     pairs = sorted((p for p in task.pairs(60, 1) if "cross" in p.classes), key=_apart, reverse=True)[:3]
-    frames = film(agent, task, pairs[0])
+    frames: list[Image] = []
+    run_episode(agent, task, pairs[0], lambda episode, *_: frames.append(episode.picture()))
     shown = [frames[i] for i in np.linspace(0, len(frames) - 1, FRAMES).astype(int)]
     strip = _row([_zoom(frame, ZOOM) for frame in shown])
     size = (strip.shape[1] - GAP * (len(pairs) - 1)) // len(pairs)

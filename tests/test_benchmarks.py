@@ -77,3 +77,9 @@ def test_startup_is_measured_in_fresh_processes(benchmark, monkeypatch: pytest.M
     payload = startup.measure(1)
     assert set(payload["bars_wall_seconds"]) <= set(payload["commands"])
     assert all(figures["wall_seconds"] > 0 for figures in payload["commands"].values())
+
+
+def test_the_readme_picture_can_be_drawn_from_a_run(benchmark, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER.parent))
+    image = importlib.import_module("benchmarks.pictures").draw(run)
+    assert image.ndim == 3 and image.shape[1] > 900 and len({tuple(pixel) for pixel in image.reshape(-1, 3)[::7]}) > 50

@@ -75,3 +75,11 @@ def test_paths_named_in_the_documents_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"`((?:src|tests|docs|benchmarks)/[\w./-]+)`", page.read_text(encoding="utf-8")):
             assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_every_task_is_described() -> None:
+    from forethought.arena.tasks import TASKS
+
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name in TASKS:
+        assert name in page or f"`-{name.rpartition('maze-')[2]}`" in page, f"{name}: add it to docs/evaluation.md"

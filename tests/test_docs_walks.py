@@ -11,12 +11,15 @@ import pytest
 from command_line import call
 from conftest import small_config
 
+import forethought
+from forethought.cli.config import Asked, resolve
 from forethought.config import to_json
 
 ROOT = Path(__file__).parent.parent
+IN_PYTHON = "ft.timed(ft.TrainConfig(), seconds=300, fit_model=True)"
 SHORTER = {
     "--time 5m": "--config small.json",
-    "ft.timed(ft.TrainConfig(), seconds=300)": "small_config()",
+    IN_PYTHON: "small_config()",
     "--episodes 600 --steps 64": "--episodes 40 --steps 24",
     "--episodes 20": "--episodes 2",
     "--n 300": "--n 3",
@@ -56,6 +59,12 @@ def test_the_readme_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (tmp_path / "runs" / "rooms" / "report.html").is_file()
     python = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert len([line for line in "".join(python).splitlines() if line.strip()]) == 6
+
+
+def test_the_readme_configures_the_same_run_in_python_as_on_the_command_line() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert IN_PYTHON in text and "--time 5m" in text
+    assert eval(IN_PYTHON, {"ft": forethought}) == resolve(Asked(time="5m"))
 
 
 def test_your_own_log_runs(tmp_path: Path) -> None:
