@@ -156,3 +156,33 @@ def test_a_module_that_does_not_fit_is_one_clear_error(dot_log: Path, tmp_path: 
 def test_options_are_typed(text: str, said: str) -> None:
     with pytest.raises((ConfigError, UsageError), match=said):
         from_json(TrainConfig, text)
+
+
+def test_metrics_show_the_error_on_held_out_episodes_and_tensorboard_shows_them_too(dot_log: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = train(dot_log, tmp_path / "run", toy_config(200))
+    lines = [line for line in run.read_metrics() if line["stage"] == "predict" and "held_out" in line]
+    assert [line["update"] for line in lines] == [25, 150]
+    assert lines[1]["held_out"] < 0.8 * lines[1]["held_out_unchanged"] and lines[1]["held_out_p99"] > lines[1]["held_out"]
+    assert any("held_out" in line for line in run.read_metrics() if line["stage"] == "dynamics")
+    board = EventAccumulator(str(run.board / "predict"))
+    board.Reload()
+    for name in ("loss", "rank", "held_out"):
+        shown = [(event.step, round(event.value, 3)) for event in board.Scalars(name)]
+        kept = [m for m in run.read_metrics() if m["stage"] == "predict" and name in m]
+        assert shown == [(line["update"], pytest.approx(line[name], abs=2e-3)) for line in kept]
+
+
+def test_a_resumed_board_forgets_what_is_done_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from forethought.training.board import Board
+
+    first = Board(tmp_path, 0)
+    first.add(10, {"loss": 3.0})
+    first.add(20, {"loss": 2.0})
+    Board(tmp_path, 10).add(20, {"loss": 1.0})
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    assert [(event.step, event.value) for event in read.Scalars("loss")] == [(10, 3.0), (20, 1.0)]

@@ -23,14 +23,7 @@ def save_modules(path: Path, modules: Mapping[str, nn.Module], note: Mapping[str
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], note: Mapping[str, str] | None = None) -> None:
     """Tensors by name, atomically. Raises DataError if they cannot be written."""
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(whole, temporary, dict(note or {}))
-        except SafetensorError as error:  # what a full disk is to this library
-            raise OSError(str(error)) from None
-
-    write_atomic_with(path, write)
+    write_atomic_with(path, lambda temporary: save_file(whole, temporary, dict(note or {})))
 
 
 def load_modules(path: Path, modules: Mapping[str, nn.Module]) -> Mapping[str, str]:

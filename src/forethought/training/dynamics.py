@@ -13,6 +13,7 @@ from forethought.dynamics.base import Dynamics
 from forethought.errors import DataError
 from forethought.training.config import TrainConfig
 from forethought.training.distributed import Ranks
+from forethought.training.held_out import HeldOutLatents, is_due
 from forethought.training.latents import Latents
 from forethought.training.seeds import seed_for
 from forethought.training.trainer import Stage
@@ -38,8 +39,10 @@ class DynamicsStage(Stage):
 
     name = "dynamics"
 
-    def __init__(self, latents: Latents, dynamics: Dynamics, config: TrainConfig, ranks: Ranks) -> None:
-        self.latents, self.dynamics, self.config, self.ranks = latents, dynamics, config, ranks
+    def __init__(
+        self, latents: Latents, dynamics: Dynamics, config: TrainConfig, ranks: Ranks, watch: HeldOutLatents | None = None
+    ) -> None:
+        self.latents, self.dynamics, self.config, self.ranks, self.watch = latents, dynamics, config, ranks, watch
         self.settings = config.dynamics
         self.starts_N = latents.window_starts(self.settings.horizon)
         if not len(self.starts_N):
@@ -70,13 +73,19 @@ class DynamicsStage(Stage):
         z_BD = z_BD.to(device)
         imagined = self.dynamics.imagine(z_BD, self.dynamics.initial_memory(z_BD), actions.unsqueeze(1))[:, 0]
         error_BH = (imagined[..., self.latents.scene_size :] - wanted).square().mean(-1)
-        self.error_B = error_BH.detach().mean(-1).cpu()
+        self.error_B = error_BH.detach().mean(-1)
         uniform = self.error_B[int(len(rows) * self.settings.surprising) :]
         unchanged = (z_BD[:, None, self.latents.scene_size :] - wanted).square().mean()
         return error_BH.mean(), {"uniform": uniform.mean(), "p99": uniform.quantile(0.99), "unchanged": unchanged}
 
     def after_update(self, update: int) -> None:
-        self.priority.error_N[torch.from_numpy(self.picked)] = self.error_B
+        self.priority.error_N[torch.from_numpy(self.picked)] = self.error_B.cpu()
+
+    def monitor(self, update: int, metrics: Mapping[str, float]) -> Mapping[str, float]:
+        """Now and then, the error on held-out episodes."""
+        if self.watch is None or not is_due(update, self.settings.schedule.log_every):
+            return {}
+        return self.watch.figures(self.dynamics)
 
     def _pick(self, generator: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         count, surprising = self.settings.batch_size, int(self.settings.batch_size * self.settings.surprising)

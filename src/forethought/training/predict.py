@@ -25,6 +25,7 @@ from forethought.perception.fusion import SensorEncoder
 from forethought.training.config import PredictConfig, TrainConfig
 from forethought.training.device import Compute
 from forethought.training.distributed import Ranks, gather_batch
+from forethought.training.held_out import HeldOutFrames, is_due
 from forethought.training.seeds import generator_for
 from forethought.training.trainer import Stage
 
@@ -38,10 +39,10 @@ class PredictStage(Stage):
 
     def __init__(
         self, data: Dataset, encoder: SensorEncoder, dynamics: Dynamics, config: TrainConfig, ranks: Ranks,
-        compute: Compute | None = None,
+        compute: Compute | None = None, watch: HeldOutFrames | None = None,
     ) -> None:  # fmt: skip
         self.data, self.encoder, self.dynamics, self.config, self.ranks = data, encoder, dynamics, config, ranks
-        self.compute = compute or Compute()
+        self.compute, self.watch = compute or Compute(), watch
         self.device = next(encoder.parameters()).device
         state_size = encoder.latent_size - encoder.scene_size
         self.inverse = InverseHead(state_size, dynamics.action_size).to(self.device)
@@ -91,7 +92,7 @@ class PredictStage(Stage):
             follow(self.teacher, self.encoder, self.config.predict.teacher_rate)
 
     def monitor(self, update: int, metrics: Mapping[str, float]) -> Mapping[str, float]:
-        """Effective rank of the state; a latent that stays nearly constant after the start ends the run."""
+        """Effective rank of the state, now and then held-out errors; a latent nearly constant after the start ends the run."""
         if self.recent is None:
             return {}
         rank, deviation = float(effective_rank(self.recent)), float(self.recent.std(0).mean())
@@ -101,7 +102,9 @@ class PredictStage(Stage):
                 f"{_remedy(self.config.predict)}, raise predict.inverse, lower the learning rate, or see with `data check` "
                 "whether the sensors change"
             )
-        return {"rank": rank}
+        if self.watch is None or not is_due(update, self.config.predict.schedule.log_every):
+            return {"rank": rank}
+        return {"rank": rank, **self.watch.figures(self.encoder, self.dynamics)}
 
     def _latents(self, update: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
         """Latents (B, T, D), a teacher's for the same frames if there is one, action blocks, and each row's episode."""

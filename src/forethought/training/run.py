@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "examples.safetensors"
 
     @property
+    def board(self) -> Path:
+        """Where TensorBoard files go, if that package is installed."""
+        return self.path / "tensorboard"
+
+    @property
     def source(self) -> Path:
         """What identifies the log."""
         return self.path / "source.json"

@@ -37,6 +37,7 @@ from forethought.training.files import write_atomic
 from forethought.training.fit import fit
 from forethought.training.graphs import Graph
 from forethought.training.heads import HeadsStage, imagine_graphs
+from forethought.training.held_out import HeldOutFrames, HeldOutLatents
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
@@ -108,7 +109,9 @@ class _Job:
         self.ranks.wait()
 
     def _learn(self, data: Dataset, held_out: Dataset, parts: Parts) -> None:
-        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, self.ranks, self.compute)
+        device = torch.device(self.compute.device)
+        watch = HeldOutFrames(held_out, self.config.frameskip, device)
+        predict = PredictStage(data, parts.encoder, parts.first_dynamics, self.config, self.ranks, self.compute, watch)
         self._stage(predict, self.config.predict.schedule)
         if self.ranks.is_main:  # the rest is minutes on latents, too little to share out
             self._on_latents(data, held_out, parts)
@@ -116,7 +119,8 @@ class _Job:
     def _on_latents(self, data: Dataset, held_out: Dataset, parts: Parts) -> None:
         latents, held_out_latents = self._encode(data, parts, "latents"), self._encode(held_out, parts, "held-out")
         self.clock.done("encode")
-        dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, Ranks())
+        watch = HeldOutLatents(held_out_latents, torch.device(self.compute.device))
+        dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, Ranks(), watch)
         self._stage(dynamics, self.config.dynamics.schedule)
         parts.model.dynamics.requires_grad_(False)
         graph = self._graphs(latents, parts)

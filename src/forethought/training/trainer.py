@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from forethought.errors import TrainingError
+from forethought.training.board import Board, board_for
 from forethought.training.checkpoint import load_training, save_modules, save_training
 from forethought.training.clock import Clock
 from forethought.training.distributed import Ranks, average_gradients
@@ -96,6 +97,7 @@ class _Loop:
         )
         self.checkpoint = run.checkpoint(stage.name)
         self.done = 0
+        self.board: Board | None = None
 
     def run(self) -> Outcome:
         if self.checkpoint.is_file():
@@ -103,6 +105,7 @@ class _Loop:
             self.watcher.note(f"{self.stage.name}: going on after update {self.done}")
         if self.ranks.is_main:
             self.run_folder.truncate_metrics(self.stage.name, self.done)
+            self.board = board_for(self.run_folder.board / self.stage.name, self.done)
         # Only now, as making the first optimizer of a process imports for seconds.
         share = self.clock.share(self.stage.name, self.before[0])
         self.schedule = self.schedule if share is None else replace(self.schedule, seconds=share)
@@ -159,6 +162,8 @@ class _Loop:
         if self.ranks.is_main:
             line = {"stage": self.stage.name, "update": self.done, **{k: round(v, 6) for k, v in metrics.items()}}
             self.run_folder.append_metrics(json.dumps(line))
+            if self.board is not None:
+                self.board.add(self.done, metrics)
         elapsed = time.perf_counter() - self.started
         per_second = (self.done - first) / max(elapsed, 1e-9)
         timed = self.schedule.seconds is not None
