@@ -143,7 +143,7 @@ def distance_map(agent: ForethoughtAgent, pair: Pair, cells: int = 40) -> tuple[
     images = episode.painter.draw(np.repeat(episode.background, len(places), 0), places)
     goal = agent.init(episode.goal).target
     with torch.inference_mode():
-        z_BD = agent.model.encode({agent.spec.sensors[0].name: torch.from_numpy(images)})
+        z_BD = agent.model.encode({agent.spec.sensors[0].name: torch.from_numpy(images).to(agent.device)})
         stay = Rollout(Belief(z_BD, z_BD[:, :0], agent.model.encoder.scene_size), z_BD[None, :, None])
-        distance = agent.cost(stay, z_BD[None, :, None], goal)[0].double().numpy()
+        distance = agent.cost(stay, z_BD[None, :, None], goal)[0].double().cpu().numpy()
     return np.where(blocked, np.nan, distance).reshape(cells, cells), episode.picture()

@@ -79,7 +79,7 @@ class Show:
                 TextColumn("{task.description:<9}"),
                 BarColumn(),
                 TextColumn("{task.fields[figures]}"),
-                TimeRemainingColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
             )
             self.bar = Progress(*columns, console=talk)
             self.bar.start()
@@ -100,7 +100,7 @@ class Show:
         figures = "  ".join(f"{names[k]} {v:.3g}" for k, v in progress.metrics.items() if k in names)
         if progress.frames_per_second:
             figures += f"  {progress.frames_per_second:,.0f} frames/s"
-        self.count(progress.stage, progress.done, progress.total, figures)
+        self.count(progress.stage, progress.done, progress.total, figures.strip())
 
     def count(self, what: str, done: int, total: int, figures: str = "") -> None:
         """Show a plain count."""
