@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,10 @@ def interrupt(process: subprocess.Popen[str], written: Path, least: int = 1) -> 
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([*FORETHOUGHT, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    """A command of its own that hears Ctrl-C, even where the tests were started in the background, which does not."""
+    command = [*FORETHOUGHT, *map(str, arguments)]
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=hear)
 
 
 def test_ctrl_c_keeps_what_was_collected(tmp_path: Path) -> None:

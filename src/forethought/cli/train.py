@@ -41,7 +41,6 @@ def _train(log: Path, out: Path, asked: Asked, json: bool) -> None:
 
     with Show() as show:
         run = run_training(log, out, resolve(asked), watcher=show)
-    costs = run.stage_costs()
-    seconds = sum(cost["seconds"] for cost in costs.values())
+    costs, seconds = run.stage_costs(), run.spent()
     text = f"{run.path}: trained in {seconds:.0f} s; next: forethought eval {run.path} --task TASK"
     emit({"run": str(run.path), "stages": costs}, json, text)
