@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,14 @@ guarded(lambda: train({str(log)!r}, {str(tmp_path / "run")!r}, small_config(), w
 """
     wrapped = "import typer\ntry:\n" + "\n".join("    " + line for line in code.splitlines() if line)
     wrapped += "\nexcept typer.Exit as error:\n    sys.exit(error.exit_code)\n"
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # where tests run in the background it is ignored
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", wrapped], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-W", "ignore", "-c", wrapped],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=hear,
     )
     assert done.returncode == 130, done.stderr
     assert "saved; the same command goes on" in " ".join(done.stderr.split()) and "Traceback" not in done.stderr
