@@ -13,10 +13,12 @@ import json
 import math
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -220,8 +222,8 @@ def analytic(starts: int) -> None:
     print(table(points))
 
 
-def success(run: str, task_name: str, count: int, budgets: tuple[tuple[int, int], ...]) -> None:
-    """The run's agent with each method and budget, no habit to start from, on the same pairs."""
+def success(run: str, task_name: str, count: int, methods: list[str] | None) -> None:
+    """The run's agent with each method and budget, no habit to start from, on the same pairs; rows are merged by task."""
     from forethought.arena.protocol import evaluate
     from forethought.arena.tasks import make_task
     from forethought.training.bundle import assemble, load_parts
@@ -229,24 +231,53 @@ def success(run: str, task_name: str, count: int, budgets: tuple[tuple[int, int]
     spec, config, parts = load_parts(run)
     task = make_task(task_name)
     pairs = task.pairs(count, 0)
-    methods = [n for n in (DISCRETE if isinstance(spec.action_space, DiscreteSpace) else CONTINUOUS) if n != "categorical-cem"]
-    rows = []
-    print("| method | samples x iterations | success | predictor passes a plan | ms p50 |\n|---|---|---|---|---|")
-    for method in methods:
-        for samples, iterations in budgets:
+    known = [n for n in (DISCRETE if isinstance(spec.action_space, DiscreteSpace) else CONTINUOUS) if n != "categorical-cem"]
+    for method in methods or known:
+        for samples, iterations in EFFORTS:
             effort = replace(config.agent.search, num_samples=samples, iterations=iterations, patience=iterations + 1)
             thinking = replace(config.agent, mode="plan", method=method, search=effort, warm_start=False)
             result = evaluate(assemble(parts, spec, replace(config, agent=thinking)), task, pairs, method)
-            interval, plans = result.success(), sum(outcome.planner_calls for outcome in result.outcomes)
-            passes = sum(outcome.predictor_passes for outcome in result.outcomes) / max(plans, 1)
-            print(
-                f"| {method} | {samples} x {iterations} | {interval} | {passes:.0f} | {result.latency(0.5):.1f} |", flush=True
-            )
-            rows.append(
-                {"method": method, "samples": samples, "iterations": iterations, "success": asdict(interval),
-                 "pairs": len(result.outcomes), "predictor_passes_per_plan": passes, "ms_p50": result.latency(0.5)}
-            )  # fmt: skip
-    save("planner_success.json", {"task": task.id, "train_seed": config.seed, "pair_seed": 0, "rows": rows})
+            decisions = sum(outcome.planner_calls for outcome in result.outcomes)
+            keep_row({
+                "task": task.id, "method": method, "samples": samples, "iterations": iterations, "n": len(result.outcomes),
+                "solved_at_start": result.solved_at_start, "success": asdict(result.success()),
+                "hard": asdict(result.success("hard")), "train_seed": config.seed, "pair_seed": 0,
+                "predictor_passes_per_plan": sum(o.predictor_passes for o in result.outcomes) / decisions,
+                "cpu_ms_per_plan": 1e3 * sum(o.cpu_seconds for o in result.outcomes) / decisions,
+                "outcomes": "".join(str(int(o.success)) for o in result.outcomes),
+            })  # fmt: skip
+    print(success_table(stored_rows(), task.id))
+
+
+EFFORTS = ((8, 1), (32, 1), (32, 2), (64, 3))
+"""Budgets of the success table, (samples, iterations): 8 x 1 hardly searches, 32 x 2 is the agent's default."""
+
+
+def stored_rows() -> list[dict[str, Any]]:
+    """What scores/planner_success.json holds so far."""
+    path = SCORES / "planner_success.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return rows
+
+
+def keep_row(row: dict[str, Any]) -> None:
+    """Put a row into scores/planner_success.json, in the place of one of the same task, method and budget."""
+    key = ("task", "method", "samples", "iterations")
+    rows = [old for old in stored_rows() if [old[k] for k in key] != [row[k] for k in key]] + [row]
+    save("planner_success.json", {"command": " ".join(["python -m benchmarks.planner_curves", *sys.argv[1:]]), "rows": rows})
+
+
+def success_table(rows: list[dict[str, Any]], task: str) -> str:
+    """A row a method, a column a budget: success in per cent, and in brackets that of the hard pairs."""
+    lines = ["| method | " + " | ".join(f"{s} x {i}" for s, i in EFFORTS) + " |", "|---" * (len(EFFORTS) + 1) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows if row["task"] == task):
+        row = {(r["samples"], r["iterations"]): r for r in rows if (r["task"], r["method"]) == (task, method)}
+        lines.append(f"| {method} | " + " | ".join(success_cell(row[b]) if b in row else "" for b in EFFORTS) + " |")
+    return "\n".join(lines)
+
+
+def success_cell(row: dict[str, Any]) -> str:
+    return f"{100 * row['success']['share']:.1f} ({100 * row['hard']['share']:.1f})"
 
 
 def save(name: str, body: dict[str, object]) -> None:
@@ -263,13 +294,14 @@ def main() -> None:
     parser.add_argument("run", nargs="?", help="a finished run's folder")
     parser.add_argument("--task", default="two-room-fixed-v1")
     parser.add_argument("--count", type=int, default=300, help="pairs of start and goal (with RUN)")
+    parser.add_argument("--methods", help="comma-separated (with RUN); all unless given")
     parser.add_argument("--starts", type=int, default=32, help="random starts a problem (without RUN)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.run is None:
         analytic(options.starts)
     else:
-        success(options.run, options.task, options.count, ((8, 1), (32, 1), (32, 2), (64, 3)))
+        success(options.run, options.task, options.count, options.methods.split(",") if options.methods else None)
 
 
 if __name__ == "__main__":

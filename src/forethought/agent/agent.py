@@ -95,8 +95,8 @@ class ForethoughtAgent:
         started, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             belief = self._observe(observation, state)
-        block_HA, plan, mode, reason, passes = self._choose(belief, state)
-        frames = self._frames(block_HA[0])
+            block_HA, plan, mode, reason, passes = self._choose(belief, state)
+            frames = self._frames(block_HA[0])
         effort = Effort(passes, int(mode is Mode.PLAN), time.perf_counter() - started, time.process_time() - cpu)
         decision = Decision(self.spec.action_space.decode(frames[0]), mode, reason, effort, plan=plan)
         after = dataclasses.replace(

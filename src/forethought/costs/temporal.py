@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
@@ -17,8 +18,16 @@ def mlp(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class Critic(nn.Module, ABC):
+    """Blocks to go, d(scene, state, goal state) >= 0. Of a goal only the state part is read: the scene is the one we are in."""
+
+    @abstractmethod
+    def forward(self, z_ND: Tensor, goal_ND: Tensor) -> Tensor:
+        """Distances (N,) from latents (N, D) to goals (N, D)."""
+
+
 @final
-class TemporalDistance(nn.Module):
+class TemporalDistance(Critic):
     """Expected number of blocks from a latent to a goal's state, d(scene, state, goal state) >= 0.
 
     Only the goal's state part is read, and the scene is the one we are in: a goal seen in another light is still reached.

@@ -12,10 +12,11 @@ from torch import nn
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
 from forethought.config import read_json
+from forethought.costs.build import build_critic
 from forethought.costs.cost import Cost
 from forethought.costs.critic import CriticCost
 from forethought.costs.goal import GoalDistance
-from forethought.costs.temporal import TemporalDistance
+from forethought.costs.temporal import Critic
 from forethought.data.dataset import Dataset
 from forethought.data.schema import spec_from_json
 from forethought.data.stats import measure
@@ -47,7 +48,7 @@ class Parts:
     encoder: SensorEncoder
     first_dynamics: Dynamics
     model: LatentWorldModel
-    critic: TemporalDistance
+    critic: Critic
     habit: Habit
     probe: Probe | None = None
 
@@ -64,7 +65,7 @@ def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str,
     latent = encoder.latent_size
     first = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
     final_dynamics = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
-    critic = TemporalDistance(latent, scene, config.heads.width, config.heads.depth, config.heads.limit)
+    critic = build_critic(config.heads.critic, latent, scene, config.heads.width, config.heads.depth, config.heads.limit)
     habit = Habit(latent, scene, spec.action_space, config.frameskip, config.heads.width, config.heads.depth)
     return Parts(encoder, first, LatentWorldModel(encoder, final_dynamics), critic, habit)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forethought.costs.temporal import TemporalDistance
+from forethought.costs.temporal import Critic
 from forethought.dynamics.base import Dynamics
 from forethought.training.latents import Latents
 from forethought.training.probes import ProbeQuality
@@ -42,9 +42,7 @@ class Calibration:
 
 
 @torch.inference_mode()
-def calibrate(
-    latents: Latents, dynamics: Dynamics, critic: TemporalDistance, horizon: int = 10, count: int = 2000
-) -> Calibration:
+def calibrate(latents: Latents, dynamics: Dynamics, critic: Critic, horizon: int = 10, count: int = 2000) -> Calibration:
     """Measure on latents of episodes that no training saw. `horizon` shrinks to what the episodes allow."""
     longest = int(latents.lengths_E.max()) // latents.frameskip
     horizon = max(1, min(horizon, longest))
@@ -68,7 +66,7 @@ def calibrate(
     )  # fmt: skip
 
 
-def _distances(latents: Latents, critic: TemporalDistance, blocks: int, generator: np.random.Generator, count: int) -> Tensor:
+def _distances(latents: Latents, critic: Critic, blocks: int, generator: np.random.Generator, count: int) -> Tensor:
     rows = generator.choice(latents.window_starts(blocks), count)
     later = torch.from_numpy(rows + blocks * latents.frameskip)
     device = next(critic.parameters()).device

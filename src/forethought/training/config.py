@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import dataclass, field, replace
 from typing import Annotated, final
 
 from forethought.agent.agent import AgentConfig
 from forethought.config import Between, Count, Positive, Share, Version, Weight, Whole
+from forethought.costs.build import CriticKind
 from forethought.dynamics.build import Architecture
 from forethought.errors import ConfigError, unknown_name
 from forethought.objectives.regulariser import Regulariser
 from forethought.perception.build import EncoderConfig
 from forethought.training.device import Device, Precision
 from forethought.training.schedule import Schedule
+
+
+class HabitKind(enum.Enum):
+    """Where the habit's examples come from: imagined candidate actions, or the log's, weighted by the critic."""
+
+    IMAGINED = "imagined"
+    LOGGED = "logged"
 
 
 @final
@@ -56,6 +65,31 @@ class DynamicsConfig:
 
 @final
 @dataclass(frozen=True)
+class LearnerConfig:
+    """Settings of the critics and habits that are not regressed from graphs; each names who reads it (docs/critics.md).
+
+    All: `batch_size` pairs. Targets move by `target_rate` an update; errors are taken of (1 - discount^d) / (1 - discount).
+    IMAGINED: `first_actions` followed `steps` blocks by the habit. EXPECTILE: `expectile`. QUASIMETRIC: pairs nearer than
+    `push` blocks are pushed apart, and a block may seem `slack` too long. CONTRASTIVE: the future, 1 / (1 - near) blocks on, is
+    told from `negatives` other states. Habit LOGGED: weights exp(eagerness * advantage), at most `max_weight`.
+    """
+
+    batch_size: Annotated[int, Between(8)] = 512
+    target_rate: Share = 0.05
+    discount: Annotated[float, Between(0.5, 0.9999)] = 0.98
+    first_actions: Count = 8
+    steps: Count = 8
+    expectile: Share = 0.9
+    push: Positive = 40.0
+    slack: Positive = 0.1
+    near: Annotated[float, Between(0.5, 0.9999)] = 0.9
+    negatives: Count = 64
+    eagerness: Weight = 3.0
+    max_weight: Positive = 10.0
+
+
+@final
+@dataclass(frozen=True)
 class HeadsConfig:
     """Critic and habit on frozen latents: graphs of imagined steps, exact shortest paths on them, then regression."""
 
@@ -68,6 +102,9 @@ class HeadsConfig:
     width: Count = 192
     depth: Count = 3
     limit: Positive = 60.0
+    critic: CriticKind = CriticKind.GRAPH
+    habit: HabitKind = HabitKind.IMAGINED
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
 
 
 @final

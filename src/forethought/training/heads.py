@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from forethought.costs.temporal import TemporalDistance
+from forethought.costs.temporal import Critic
 from forethought.dynamics.base import Dynamics
 from forethought.habits.policy import Habit
 from forethought.training.config import TrainConfig
@@ -46,7 +46,7 @@ def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: T
     parts = []
     for first in range(0, settings.scenes, together):
         count = min(together, settings.scenes - first)
-        scene, own = (part.to(device) for part in _some_episodes(latents, count, generator))
+        scene, own = (part.to(device) for part in some_episodes(latents, count, generator))
         state = reachable_states(dynamics, scene, own, pool, settings.nodes, actions, generator)
         parts.append(imagine_graph(dynamics, scene, state, actions, settings.reach))
         watcher.progress(Progress("graphs", first + count, settings.scenes, {}, 0.0, 0.0))
@@ -57,7 +57,7 @@ def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: T
     )
 
 
-def _some_episodes(latents: Latents, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def some_episodes(latents: Latents, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Scenes (count, C) and 64 states (count, 64, E) of randomly drawn episodes."""
     episode = torch.randint(len(latents.starts_E), (count, 1), generator=generator).numpy()
     share = torch.rand(count, 64, generator=generator, dtype=torch.float64).numpy()
@@ -73,7 +73,7 @@ class HeadsStage(Stage):
     name = "heads"
 
     def __init__(
-        self, latents: Latents, graph: Graph, dynamics: Dynamics, critic: TemporalDistance, habit: Habit, config: TrainConfig
+        self, latents: Latents, graph: Graph, dynamics: Dynamics, critic: Critic, habit: Habit, config: TrainConfig
     ) -> None:
         self.latents, self.graph, self.dynamics = latents, graph, dynamics.requires_grad_(False)
         self.critic, self.habit, self.config, self.settings = critic, habit, config, config.heads

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from forethought.config import checked, read_json, to_json
+from forethought.costs.build import CriticKind
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
 from forethought.data.quantities import quantities_of, select
@@ -36,9 +37,10 @@ from forethought.training.examples import gather_examples, save_examples
 from forethought.training.files import write_atomic
 from forethought.training.fit import fit
 from forethought.training.graphs import Graph
-from forethought.training.heads import HeadsStage, imagine_graphs
+from forethought.training.heads import imagine_graphs
 from forethought.training.held_out import HeldOutFrames, HeldOutLatents
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
+from forethought.training.learners.build import heads_stage
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Progress, Silent, Watcher
@@ -123,10 +125,7 @@ class _Job:
         dynamics = DynamicsStage(latents, parts.model.dynamics, self.config, Ranks(), watch)
         self._stage(dynamics, self.config.dynamics.schedule)
         parts.model.dynamics.requires_grad_(False)
-        graph = self._graphs(latents, parts)
-        self.clock.done("graphs")
-        heads = HeadsStage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
-        self._stage(heads, self.config.heads.schedule)
+        self._stage(self._heads(latents, parts), self.config.heads.schedule)
         probes = self._look(data, latents, held_out, held_out_latents)
         self._calibrate(held_out, held_out_latents, parts, probes)
 
@@ -201,6 +200,13 @@ class _Job:
         if not is_encoded(path, data.num_rows):
             encode_rows(parts.model, data, path, self.watcher, self.compute)
         return load_latents(path, data, self.config.frameskip, self.config.encoder.scene_size)
+
+    def _heads(self, latents: Latents, parts: Parts) -> Stage:
+        """The stage of the chosen critic and habit; what it starts from (graphs, or places alone) is imagined first."""
+        graph = self._graphs(latents, parts) if self.config.heads.critic is CriticKind.GRAPH else None
+        stage = heads_stage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
+        self.clock.done("graphs")
+        return stage
 
     def _graphs(self, latents: Latents, parts: Parts) -> Graph:
         self.step, path = "graphs", self.run.path / "work" / "graphs.safetensors"

@@ -1,0 +1,26 @@
+"""From a kind of critic to its module. How each is learned: `training/learners/`."""
+
+from __future__ import annotations
+
+import enum
+
+from forethought.costs.quasimetric import Quasimetric
+from forethought.costs.temporal import Critic, TemporalDistance
+
+
+class CriticKind(enum.Enum):
+    """How the critic is learned: shortest paths on imagined graphs, n-step value iteration in imagination, an expectile from
+    the log, the largest quasimetric that the transitions allow, or the contrast of the future with other states."""
+
+    GRAPH = "graph"
+    IMAGINED = "imagined"
+    EXPECTILE = "expectile"
+    QUASIMETRIC = "quasimetric"
+    CONTRASTIVE = "contrastive"
+
+
+def build_critic(kind: CriticKind, latent_size: int, scene_size: int, width: int, depth: int, limit: float) -> Critic:
+    """A fresh critic; `limit` is the most blocks that one of a bounded kind can say."""
+    if kind in (CriticKind.QUASIMETRIC, CriticKind.CONTRASTIVE):
+        return Quasimetric(latent_size, scene_size, width, depth)
+    return TemporalDistance(latent_size, scene_size, width, depth, limit)
