@@ -17,7 +17,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,10 @@ from forethought.training.bundle import Parts, assemble, load_parts
 from forethought.training.config import HabitKind, TrainConfig
 from forethought.training.heads import imagine_graphs
 from forethought.training.latents import Latents, load_latents
-from forethought.training.learners.base import Lesson
-from forethought.training.learners.build import heads_stage, learned_heads
+from forethought.training.learners.base import Lesson, Material
+from forethought.training.learners.build import heads_stage
+from forethought.training.learners.habits import LoggedHabit
+from forethought.training.learners.places import Places
 from forethought.training.progress import Silent
 from forethought.training.run import RunFolder
 from forethought.training.seeds import generator_for
@@ -62,8 +64,20 @@ def logged_latents(run: str, log: str, config: TrainConfig) -> Latents:
     return load_latents(RunFolder(Path(run)).latents, data, config.frameskip, config.encoder.scene_size)
 
 
-def learn(kind: CriticKind, latents: Latents, spec: ExperienceSpec, parts: Parts, config: TrainConfig, seconds: float) -> Any:
-    """Parts with a fresh critic and habit, and the updates made, in that much CPU time."""
+@dataclass(frozen=True)
+class Learned:
+    """A critic and its habits, inside the run's parts; updates made, and seconds of imagining before them."""
+
+    own: Parts
+    logged: Parts
+    updates: int
+    imagining: float
+
+
+def learn(
+    kind: CriticKind, latents: Latents, spec: ExperienceSpec, parts: Parts, config: TrainConfig, seconds: float, by_log: bool
+) -> Learned:
+    """A fresh critic and habit of that much CPU time; `by_log`: and a habit from the log, of a third of it."""
     torch.manual_seed(config.seed)
     began = time.process_time()
     config = replace(config, heads=replace(config.heads, critic=kind, habit=HabitKind.IMAGINED))
@@ -71,21 +85,27 @@ def learn(kind: CriticKind, latents: Latents, spec: ExperienceSpec, parts: Parts
     dynamics = parts.model.dynamics
     graph = imagine_graphs(latents, dynamics, habit.space, config, Silent()) if kind is CriticKind.GRAPH else None
     stage = heads_stage(latents, graph, dynamics, critic, habit, config)
-    imagined = time.process_time() - began
+    imagining = time.process_time() - began
     updates = descend(stage.trained(), stage.loss, stage.after_update, config, began, seconds)
     _, logged = fresh(parts, spec, config)
-    by_log = replace(config, heads=replace(config.heads, habit=HabitKind.LOGGED))
-    source = learned_heads(latents, graph, dynamics, critic, logged, by_log)
-    nothing = Lesson(torch.zeros(()), {})
-
-    def regress(update: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        shown = source.habits.example(nothing, generator_for(config.seed, "logged", update))
-        return logged.loss(shown.z_BD, shown.goal_BD, shown.action_BA, shown.weight_B), {}
-
-    descend(list(logged.parameters()), regress, lambda update: None, config, time.process_time(), seconds / 3)
+    if by_log:
+        material = Material(latents, dynamics, torch.zeros(0), Places(torch.zeros(0, 0), torch.zeros(0, 0, 0), 0.0))
+        regress_on_log(logged, LoggedHabit(critic, material, config.heads), config, seconds / 3)
     for module in (critic, habit, logged):
         module.eval().requires_grad_(False)
-    return replace(parts, critic=critic, habit=habit), replace(parts, critic=critic, habit=logged), updates, imagined
+    own = replace(parts, critic=critic, habit=habit)
+    return Learned(own, replace(own, habit=logged), updates, imagining)
+
+
+def regress_on_log(habit: Habit, source: LoggedHabit, config: TrainConfig, seconds: float) -> None:
+    """Teach a habit the logged actions, weighted by a finished critic."""
+    nothing = Lesson(torch.zeros(()), {})
+
+    def loss(update: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        shown = source.example(nothing, generator_for(config.seed, "logged", update))
+        return habit.loss(shown.z_BD, shown.goal_BD, shown.action_BA, shown.weight_B), {}
+
+    descend(list(habit.parameters()), loss, lambda update: None, config, time.process_time(), seconds)
 
 
 def fresh(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> Any:
@@ -114,15 +134,10 @@ def descend(
 
 
 def judge(
-    spec: ExperienceSpec,
-    config: TrainConfig,
-    own: Parts,
-    logged: Parts,
-    task: Task,
-    pairs: Sequence[Pair],
-    modes: Sequence[str],
+    spec: ExperienceSpec, config: TrainConfig, learned: Learned, task: Task, pairs: Sequence[Pair], modes: Sequence[str]
 ) -> dict[str, Result]:
     """The agents of some modes on the same pairs."""
+    own, logged = learned.own, learned.logged
     plan = replace(config.agent, mode="plan", cost="critic")
     agents = {
         "plan": (own, plan),
@@ -204,14 +219,15 @@ def main() -> None:
     path = SCORES / options.out
     floors = {name: record(evaluate_rule(rule, task, pairs, name)) for name, rule in task.floors().items()}
     for kind in (CriticKind(name) for name in options.only.split(",")):
-        own, logged, updates, imagined = learn(kind, latents, spec, parts, config, options.seconds)
-        print(f"{kind.value}: {updates} updates after {imagined:.0f} s of imagining", flush=True)
-        found = judge(spec, config, own, logged, task, pairs, options.modes.split(","))
-        any_of = next(iter(found.values()))
+        modes = options.modes.split(",")
+        learned = learn(kind, latents, spec, parts, config, options.seconds, "logged" in modes)
+        print(f"{kind.value}: {learned.updates} updates after {learned.imagining:.0f} s of imagining", flush=True)
+        found = judge(spec, config, learned, task, pairs, modes)
+        one = next(iter(found.values()))
         row = {
-            "task": task.id, "critic": kind.value, "seed": options.seed, "n": len(any_of.outcomes),
-            "solved_at_start": any_of.solved_at_start, "cpu_seconds": options.seconds, "imagining_seconds": imagined,
-            "updates": updates, "command": plain_command(options),
+            "task": task.id, "critic": kind.value, "seed": options.seed, "n": len(one.outcomes),
+            "solved_at_start": one.solved_at_start, "cpu_seconds": options.seconds, "imagining_seconds": learned.imagining,
+            "updates": learned.updates, "command": plain_command(options),
             "agents": {name: record(result) for name, result in found.items()},
         }  # fmt: skip
         old = json.loads(path.read_text()) if path.is_file() else {"rows": [], "floors": {}}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forethought.costs.build import CriticKind
 from forethought.dynamics.base import Dynamics
 from forethought.envs.two_room import HALF_WALL, RADIUS, fixed_layout, move, random_position, record, shortest_action
 from forethought.training.config import HeadsConfig, LearnerConfig, TrainConfig
@@ -97,6 +98,8 @@ def known_pairs(count: int) -> tuple[Tensor, Tensor, Tensor]:
     return to_latent(start), to_latent(goal), torch.from_numpy(steps).float()
 
 
+KINDS = (CriticKind.GRAPH, CriticKind.IMAGINED, CriticKind.EXPECTILE, CriticKind.QUASIMETRIC, CriticKind.CONTRASTIVE)
+"""Critics whose distances hold in any scene."""
 BOX, COMPASS_SPACE = BoxSpace((-1.0, -1.0), (1.0, 1.0)), DiscreteSpace(4)
 
 

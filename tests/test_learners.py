@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_config
-from small_world import BOX, COMPASS_SPACE, LATENT, TrueDynamics, heads_config, known_pairs, wandering
+from small_world import BOX, COMPASS_SPACE, KINDS, LATENT, TrueDynamics, heads_config, known_pairs, wandering
 
 from forethought.costs.build import CriticKind, build_critic
 from forethought.costs.quasimetric import Quasimetric
@@ -67,7 +67,7 @@ def made_up(space: Space, scene: int) -> Latents:
 @pytest.mark.parametrize("scene", [0, 3])
 @pytest.mark.parametrize("space", SPACES, ids=["box", "discrete"])
 @pytest.mark.parametrize("habit", HabitKind)
-@pytest.mark.parametrize("kind", CriticKind)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_pair_of_critic_and_habit_has_finite_losses_and_gradients(
     kind: CriticKind, habit: HabitKind, space: Space, scene: int
 ) -> None:
@@ -81,7 +81,7 @@ def test_every_pair_of_critic_and_habit_has_finite_losses_and_gradients(
         assert stage.loss(update + 1)[0].item() == stage.loss(update + 1)[0].item()  # of the update alone
 
 
-@pytest.mark.parametrize("kind", CriticKind)
+@pytest.mark.parametrize("kind", KINDS)
 def test_learning_resumes_to_the_bit(kind: CriticKind, tmp_path: Path) -> None:
     schedule = Schedule(updates=8, learning_rate=1e-2, warmup=1, log_every=1, checkpoint_seconds=0.0)
     folders = [RunFolder(tmp_path / name) for name in ("straight", "stopped")]
@@ -143,21 +143,22 @@ def _material(space: Space, config: TrainConfig) -> Material:
 
 # What is learned, against distances that are known
 
-ENOUGH: dict[CriticKind, tuple[int, dict[str, object]]] = {
-    CriticKind.GRAPH: (300, {"nodes": 224}),
-    CriticKind.IMAGINED: (1200, {}),
-    CriticKind.EXPECTILE: (1500, {"learner": LearnerConfig(batch_size=256, target_rate=0.2)}),
-    CriticKind.QUASIMETRIC: (600, {}),
-    CriticKind.CONTRASTIVE: (250, {}),
+ENOUGH: dict[CriticKind, tuple[int, float, dict[str, object]]] = {
+    CriticKind.GRAPH: (300, 0.9, {"nodes": 224}),
+    CriticKind.IMAGINED: (800, 0.4, {}),
+    CriticKind.EXPECTILE: (1000, 0.7, {"learner": LearnerConfig(batch_size=256, target_rate=0.2)}),
+    CriticKind.QUASIMETRIC: (600, 0.85, {}),
+    CriticKind.CONTRASTIVE: (250, 0.9, {}),
 }
+"""Updates, the correlation that they give at least, settings: those that learn from their own guesses are slower."""
 
 
 @pytest.mark.lane
 @pytest.mark.parametrize("space", [BOX, COMPASS_SPACE], ids=["box", "discrete"])
-@pytest.mark.parametrize("kind", CriticKind)
+@pytest.mark.parametrize("kind", KINDS)
 def test_learned_distances_follow_the_known_ones(kind: CriticKind, space: Space) -> None:
     torch.manual_seed(0)
-    updates, changes = ENOUGH[kind]
+    updates, least, changes = ENOUGH[kind]
     config, latents, dynamics = heads_config(critic=kind, **changes), wandering(space, 200, 1), TrueDynamics(space, 1)
     heads = config.heads
     critic, habit = build_critic(kind, LATENT, 0, heads.width, heads.depth, heads.limit), Habit(LATENT, 0, space, 1, 64, 2)
@@ -168,8 +169,9 @@ def test_learned_distances_follow_the_known_ones(kind: CriticKind, space: Space)
         same = (start[:, 0] > 0) == (goal[:, 0] > 0)
         start, goal, steps = start[same], goal[same], steps[same]
     with torch.no_grad():
-        learned, raw = critic(start, goal), (start - goal).norm(dim=-1)
-    assert correlation(learned, steps) > max(0.85, correlation(raw, steps) + 0.03)
+        untrained = build_critic(kind, LATENT, 0, heads.width, heads.depth, heads.limit)(start, goal)
+        learned = critic(start, goal)
+    assert correlation(learned, steps) > max(least, correlation(untrained, steps) + 0.1)
 
 
 def descend(stage: Stage, updates: int) -> None:

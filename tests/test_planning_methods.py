@@ -274,3 +274,12 @@ def test_the_page_shows_the_figures_in_scores() -> None:
     points = json.loads((root / "scores" / "planner_curves.json").read_text(encoding="utf-8"))["points"]
     for point in points:
         assert f"{100 * point['excess_median']:.1f} ({100 * point['excess_p90']:.1f})" in page, point
+
+
+def test_the_page_shows_success_or_says_that_it_is_not_measured() -> None:
+    root = Path(__file__).parent.parent
+    page = (root / "docs" / "choosing-a-planner.md").read_text(encoding="utf-8")
+    scores = root / "scores" / "planner_success.json"
+    assert ("Not measured yet" in page) is not scores.is_file()
+    for row in json.loads(scores.read_text(encoding="utf-8"))["rows"] if scores.is_file() else []:
+        assert f"{100 * row['success']['share']:.1f} ({100 * row['hard']['share']:.1f})" in page, row
