@@ -28,7 +28,7 @@ from forethought.arena.statistics import wilson
 from forethought.data import open_log, open_writer
 from forethought.envs.scripted import script
 from forethought.training.config import TrainConfig
-from forethought.training.recipes import two_room_fixed, two_room_random
+from forethought.training.recipes import pointmaze, two_room_fixed, two_room_random
 from forethought.training.run import RunFolder
 from forethought.training.train import train
 
@@ -47,6 +47,9 @@ class Setting:
 SETTINGS = {
     "two-room-fixed-v1": Setting("forethought/TwoRoom-v1", "wander", 600, 64, two_room_fixed),
     "two-room-random-v1": Setting("forethought/TwoRoom-v1/random", "wander", 3700, 64, two_room_random),
+    "ogbench-pointmaze-medium-v1": Setting("ogbench/pointmaze-medium", "navigate", 300, 1000, pointmaze),
+    "ogbench-pointmaze-large-v1": Setting("ogbench/pointmaze-large", "navigate", 300, 1000, pointmaze),
+    "ogbench-pointmaze-giant-v1": Setting("ogbench/pointmaze-giant", "navigate", 300, 1000, pointmaze),
 }
 
 

@@ -39,7 +39,7 @@ from forethought.training.train import train
 from forethought.training.trainer import Stage, run_stage
 from forethought.types import BoxSpace, DiscreteSpace, Space
 
-LEARNED = [kind for kind in CriticKind if kind is not CriticKind.GRAPH]
+LEARNED = [kind for kind in CriticKind if kind not in (CriticKind.GRAPH, CriticKind.MAP)]
 SPACES = [BoxSpace((-1.0,) * 3, (1.0,) * 3), DiscreteSpace(3)]
 
 

@@ -192,3 +192,15 @@ def test_unknown_and_unfit_planners_are_named() -> None:
         make_method("mppi", DiscreteSpace(3))
     with pytest.raises(UsageError, match="reward goal"):
         GoalDistance()(Rollout(start(0.0), torch.zeros(1, 1, 1, 1)), torch.zeros(1, 1, 1, 1), Target(None))
+
+
+def test_held_noise_is_one_draw_a_block_and_goes_farther() -> None:
+    from forethought.planning.gaussian import Gaussian, draw
+
+    search_, generator = Gaussian(torch.zeros(3, 10), torch.ones(3, 10)), torch.Generator().manual_seed(0)
+    held, white = draw(search_, 400, generator, 5), draw(search_, 400, generator)
+    frames = held.view(400, 3, 5, 2)
+    assert torch.equal(frames, frames[:, :, :1].expand_as(frames))
+    assert held.view(400, 3, 5, 2).sum(2).std() > 2 * white.view(400, 3, 5, 2).sum(2).std()
+    planned = make_method("cem", BOX, held_frames=5).sample(search_, 4, generator)
+    assert torch.equal(planned[..., :2], planned[..., 2:4])

@@ -42,13 +42,17 @@ from forethought.world_model import LatentWorldModel
 @final
 @dataclass(frozen=True)
 class AgentConfig:
-    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent"."""
+    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent".
+
+    `hold_noise`: CEM tries one action through a block, not another in every frame of it.
+    """
 
     mode: Annotated[str, OneOf("mode", ("plan", "habit"))] = "plan"
     cost: Annotated[str, OneOf("cost", ("critic", "latent"))] = "critic"
     method: Annotated[str, OneOf("planner", {**CONTINUOUS, **DISCRETE})] = "cem"
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
     warm_start: bool = True
+    hold_noise: bool = False
 
 
 @final
@@ -68,7 +72,7 @@ class ForethoughtAgent:
         self.model, self.cost, self.habit, self.spec, self.probe = model, cost, habit, spec, probe
         self.frameskip, self.config = frameskip, config
         self.proposal = HabitProposal(habit, model)
-        self.method = make_method(config.method, spec.action_space)
+        self.method = make_method(config.method, spec.action_space, held_frames=frameskip if config.hold_noise else 1)
         self.device = next(model.parameters()).device
 
     def init(self, goal: Goal, key: int = 0) -> State:

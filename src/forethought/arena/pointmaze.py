@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.task import Moment, Pair, Rule, RunningEpisode
 from forethought.envs.ogbench import BUDGET, Floats, PointMaze, heading
-from forethought.types import Array, ReachObservation
+from forethought.types import Array, Belief, ReachObservation, Rollout
 
 PIXELS = 20  # of one cell in a picture
 
@@ -94,3 +96,27 @@ def _straight(maze: PointMaze, position: Floats, goal: Floats) -> bool:
         if reached or still > 10:
             break
     return reached
+
+
+def distance_map(agent: ForethoughtAgent, pair: Pair, per_cell: int = 6) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """The cost of standing still at every place where the ball fits (NaN elsewhere), and the maze's picture.
+
+    What lies off the map would drown all else: it is shown at two and a half times the median.
+    """
+    episode = PointMazeEpisode(pair.id.split("-")[2], pair)
+    maze, goal = episode.maze, agent.init(episode.goal).target
+    rows, columns = (np.arange(n * per_cell) for n in maze.maze_map.shape)
+    grid = (np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2) + 0.5) / per_cell - 0.5
+    places = grid * maze.unit + maze.centre((0, 0))
+    with torch.inference_mode():
+        z_BD = agent.model.encode({"state": torch.from_numpy(places.astype(np.float32))})
+        stay = Rollout(Belief(z_BD, z_BD[:, :0], agent.model.encoder.scene_size), z_BD[None, :, None])
+        cost = agent.cost(stay, z_BD[None, :, None], goal)[0].double().numpy()
+    cost[~np.array([_fits(maze, place) for place in places])] = np.nan
+    return np.minimum(cost, 2.5 * np.nanmedian(cost)).reshape(len(rows), len(columns)), episode.picture()
+
+
+def _fits(maze: PointMaze, place_2: Floats) -> bool:
+    """Is the ball clear of walls there?"""
+    reach = np.array([-0.7, 0.0, 0.7])
+    return not any(maze.maze_map[maze.cell(place_2 + np.array([x, y]))] for x in reach for y in reach)

@@ -30,7 +30,8 @@ IMAGE_BODIES: dict[str, Callable[[tuple[int, ...], int, int], nn.Module]] = {
 class EncoderConfig:
     """`image` names the body for images; `width` is its narrowest layer, `features` what enters the two heads.
 
-    `frozen`: the sensors that a module of the user's own encodes, which is passed beside the configuration.
+    `scene_size` becomes 0 where the log's scenes do not differ, which training measures. `frozen`: the sensors that a module
+    of the user's own encodes, which is passed beside the configuration.
     """
 
     image: Annotated[str, OneOf("image encoder", IMAGE_BODIES)] = "patches"

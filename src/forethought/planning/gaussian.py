@@ -20,9 +20,13 @@ class Gaussian:
     kept_SHA: Tensor | None = None
 
 
-def draw(search: Gaussian, num_samples: int, generator: torch.Generator) -> Tensor:
-    """White-noise samples (S, H, A)."""
-    noise = torch.randn(num_samples, *search.mean_HA.shape, generator=generator)
+def draw(search: Gaussian, num_samples: int, generator: torch.Generator, frames: int = 1) -> Tensor:
+    """White-noise samples (S, H, A); with `frames`, one draw is held over that many actions, laid end to end in a block.
+
+    Independent noise in every frame of a block averages out, and no sample goes far.
+    """
+    horizon, size = search.mean_HA.shape
+    noise = torch.randn(num_samples, horizon, size // frames, generator=generator).repeat(1, 1, frames)
     return search.mean_HA + search.deviation_HA * noise
 
 

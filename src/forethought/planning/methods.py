@@ -29,8 +29,11 @@ DISCRETE: dict[str, Callable[[int], Method]] = {
 }
 
 
-def make_method(name: str, space: Space) -> Method:
-    """The method of that name for an action space, with its defaults. Raises UsageError for unknown or unfit names."""
+def make_method(name: str, space: Space, *, held_frames: int = 1) -> Method:
+    """The method of that name for an action space, with its defaults. Raises UsageError for unknown or unfit names.
+
+    `held_frames`: CEM holds its noise over that many actions of a block; the others know no blocks.
+    """
     if isinstance(space, DiscreteSpace):
         if name not in DISCRETE and name in CONTINUOUS:
             raise UsageError(
@@ -43,4 +46,4 @@ def make_method(name: str, space: Space) -> Method:
         raise UsageError(f"planner '{name}' is for discrete actions, the space is a box; use one of {', '.join(CONTINUOUS)}")
     if name not in CONTINUOUS:
         raise unknown_name("planner", name, CONTINUOUS)
-    return CONTINUOUS[name]()
+    return CEM(frames=held_frames) if name == "cem" else CONTINUOUS[name]()

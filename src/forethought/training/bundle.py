@@ -65,7 +65,8 @@ def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str,
     latent = encoder.latent_size
     first = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
     final_dynamics = build_dynamics(config.dynamics.architecture, latent, scene, action_size)
-    critic = build_critic(config.heads.critic, latent, scene, config.heads.width, config.heads.depth, config.heads.limit)
+    heads = config.heads
+    critic = build_critic(heads.critic, latent, scene, heads.width, heads.depth, heads.limit, heads.landmarks)
     habit = Habit(latent, scene, spec.action_space, config.frameskip, config.heads.width, config.heads.depth)
     return Parts(encoder, first, LatentWorldModel(encoder, final_dynamics), critic, habit)
 

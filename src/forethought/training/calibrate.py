@@ -56,7 +56,7 @@ def calibrate(latents: Latents, dynamics: Dynamics, critic: Critic, horizon: int
     error_BH = (imagined - real)[..., scene:].square().mean(-1)
     unchanged = (z[:, None] - real)[..., scene:].square().mean(-1).mean(0)
     apart = tuple(k for k in (1, 2, 4, 8, 16, 32, 64) if k <= longest)
-    spans = [_distances(latents, critic, k, generator, count) for k in apart]
+    spans = [_distances(latents, critic, k, generator, count, device) for k in apart]
     ratios = [float(d.mean()) / k for k, d in zip(apart, spans, strict=True)]
     return Calibration(
         _floats(error_BH.mean(0)), _floats(error_BH.quantile(0.99, 0)), _floats(unchanged),
@@ -66,10 +66,11 @@ def calibrate(latents: Latents, dynamics: Dynamics, critic: Critic, horizon: int
     )  # fmt: skip
 
 
-def _distances(latents: Latents, critic: Critic, blocks: int, generator: np.random.Generator, count: int) -> Tensor:
+def _distances(
+    latents: Latents, critic: Critic, blocks: int, generator: np.random.Generator, count: int, device: torch.device
+) -> Tensor:
     rows = generator.choice(latents.window_starts(blocks), count)
     later = torch.from_numpy(rows + blocks * latents.frameskip)
-    device = next(critic.parameters()).device
     distance: Tensor = critic(latents.z_ND[torch.from_numpy(rows)].to(device), latents.z_ND[later].to(device))
     return distance
 

@@ -91,12 +91,16 @@ class LearnerConfig:
 @final
 @dataclass(frozen=True)
 class HeadsConfig:
-    """Critic and habit on frozen latents: graphs of imagined steps, exact shortest paths on them, then regression."""
+    """Critic and habit on frozen latents: graphs of imagined steps, exact shortest paths on them, then regression.
+
+    `landmarks`: the places that critic MAP holds, for logs of one unchanging scene (scene size 0).
+    """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
     batch_size: Count = 1024
     scenes: Count = 400
     nodes: Annotated[int, Between(2)] = 224
+    landmarks: Annotated[int, Between(2)] = 1000
     candidates: Count = 16
     reach: Count = 3
     width: Count = 192

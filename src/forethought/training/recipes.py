@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from forethought.costs.build import CriticKind
 from forethought.dynamics.build import Architecture
 from forethought.perception.build import EncoderConfig
+from forethought.planning.loop import SearchConfig
 from forethought.training.config import DynamicsConfig, HeadsConfig, PredictConfig, TrainConfig
 from forethought.training.schedule import Schedule
 
@@ -19,6 +21,21 @@ def two_room_fixed(seed: int = 0) -> TrainConfig:
         predict=PredictConfig(schedule=Schedule(updates=800, learning_rate=2e-3), state_sigreg=0.02, inverse=3.0),
         dynamics=DynamicsConfig(schedule=Schedule(updates=2500, learning_rate=3e-3, weight_decay=1e-4, decay=0.5)),
         heads=HeadsConfig(schedule=Schedule(updates=2000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5), scenes=48),
+    )
+
+
+def pointmaze(seed: int = 0) -> TrainConfig:
+    """OGBench's point mazes from states: 300 navigating episodes of 1,000 steps (240 to train on), one thread, one minute."""
+    base = TrainConfig(seed=seed, threads=1, frameskip=5)
+    return replace(
+        base,
+        encoder=EncoderConfig(scene_size=0, state_size=16, features=128),
+        predict=replace(base.predict, schedule=Schedule(updates=800, learning_rate=2e-3, decay=0.5)),
+        dynamics=replace(base.dynamics, schedule=replace(base.dynamics.schedule, updates=1200)),
+        heads=replace(
+            base.heads, critic=CriticKind.MAP, schedule=replace(base.heads.schedule, updates=400, learning_rate=2e-3)
+        ),
+        agent=replace(base.agent, hold_noise=True, search=SearchConfig(num_samples=32, iterations=1, horizon=3)),
     )
 
 

@@ -20,6 +20,7 @@ from forethought.costs.build import CriticKind
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
 from forethought.data.quantities import quantities_of, select
+from forethought.data.scenery import scenery_differs
 from forethought.data.split import Split
 from forethought.errors import TrainingError
 from forethought.training.allocator import keep_freed_memory
@@ -39,6 +40,7 @@ from forethought.training.fit import fit
 from forethought.training.graphs import Graph
 from forethought.training.heads import imagine_graphs
 from forethought.training.held_out import HeldOutFrames, HeldOutLatents
+from forethought.training.landmarks import graph_of_log
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
 from forethought.training.learners.build import heads_stage
 from forethought.training.predict import PredictStage
@@ -159,6 +161,7 @@ class _Job:
             return self._parts(data)
         self.step = "begin"
         check_it_moves(data)
+        self.config = self._with_scene(data)
         source, stored = source_of(data, held_out), stored_config(self.run, self.config)
         check_source(self.run, source, self.log)
         expected = self.run.expected()
@@ -174,6 +177,14 @@ class _Job:
         self.clock.save()
         self.ranks.wait()
         return parts
+
+    def _with_scene(self, data: Dataset) -> TrainConfig:
+        """Without a scene half where nothing in the log would fill it."""
+        encoder = self.config.encoder
+        if not encoder.scene_size or scenery_differs(data):
+            return self.config
+        self.watcher.note("one scene in the whole log: no part of the latent is kept for scenes")
+        return replace(self.config, encoder=replace(encoder, scene_size=0))
 
     def _parts(self, data: Dataset) -> Parts:
         torch.manual_seed(self.config.seed)
@@ -203,7 +214,8 @@ class _Job:
 
     def _heads(self, latents: Latents, parts: Parts) -> Stage:
         """The stage of the chosen critic and habit; what it starts from (graphs, or places alone) is imagined first."""
-        graph = self._graphs(latents, parts) if self.config.heads.critic is CriticKind.GRAPH else None
+        needed = self.config.heads.critic in (CriticKind.GRAPH, CriticKind.MAP)
+        graph = self._graphs(latents, parts) if needed else None
         stage = heads_stage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
         self.clock.done("graphs")
         return stage
@@ -214,7 +226,10 @@ class _Job:
             tensors: Mapping[str, torch.Tensor] = read_tensors(path)[0]
             device = next(parts.model.parameters()).device
             return Graph(*(tensors[name].to(device) for name in ("scene", "state", "distance")))
-        graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
+        if self.config.heads.critic is CriticKind.MAP:
+            graph = graph_of_log(latents, parts.model.dynamics, parts.habit.space, self.config)
+        else:
+            graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
         save_tensors(path, {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN})
         return graph
 

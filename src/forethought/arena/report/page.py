@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forethought.agent.agent import ForethoughtAgent
+from forethought.arena import pointmaze, two_room
 from forethought.arena.evaluate import Evaluation
 from forethought.arena.report.films import chosen_good, chosen_worst, episodes, failures, lens_for, shoot_all
 from forethought.arena.report.futures import futures, surprises
@@ -21,7 +23,6 @@ from forethought.arena.report.success import cost, head, success
 from forethought.arena.report.svg import heat
 from forethought.arena.task import Pair, Task
 from forethought.arena.tasks import make_task
-from forethought.arena.two_room import distance_map
 from forethought.config import read_json
 from forethought.data.durable import atomic_write_bytes
 from forethought.training.bundle import assemble, load_parts
@@ -29,6 +30,12 @@ from forethought.training.calibrate import Calibration
 from forethought.training.decoder import load_decoder
 from forethought.training.examples import load_examples
 from forethought.training.run import RunFolder
+
+MAPS: dict[str, Callable[[ForethoughtAgent, Pair], tuple[NDArray[np.float64], NDArray[np.uint8]]]] = {
+    "two-room": two_room.distance_map,
+    "ogbench-pointmaze": pointmaze.distance_map,
+}
+"""Families of tasks that can be drawn from everywhere."""
 
 WORDS = {
     "block": "the actions between two moments that the model sees; with frameskip 1, one action",
@@ -76,16 +83,17 @@ def _page(title: str, top: str, sections: Sequence[Section]) -> str:
 
 
 def _distance(agent: ForethoughtAgent, task: Task, pairs: Sequence[Pair], figures: Calibration) -> Section:
-    """The critic: a map where the task can be drawn from everywhere (Two-Room), and its calibration."""
+    """The critic: a map where the task can be drawn from everywhere, and its calibration."""
     maps = []
-    if task.id.startswith("two-room") and agent.config.cost == "critic":
-        for pair in [p for p in pairs if "cross" in p.classes][:3]:
-            values, scene = distance_map(agent, pair)
+    drawn = next((draw for family, draw in MAPS.items() if task.id.startswith(family)), None)
+    if drawn is not None and agent.config.cost == "critic":
+        for pair in sorted(pairs, key=lambda p: not {"cross", "hard"} & set(p.classes))[:3]:  # hard ones first
+            values, scene = drawn(agent, pair)
             images = picture(heat(values), "temporal distance", 200, "cells") + picture(scene, "the scene", 92)
             near, far = np.nanmin(values), np.nanmax(values)
             note = f"n = {int(np.isfinite(values).sum()):,} places, cost {near:.1f} (blue) to {far:.1f} (yellow); grey is wall. Right: the scene, its goal green."
             maps.append(figure(f'<div style="display:flex;gap:10px;align-items:end">{images}</div>', note))
-    lead = "The critic says how many blocks a goal is away, and the search walks downhill on it. A good map goes round by the door."
+    lead = "The critic says how many blocks a goal is away, and the search walks downhill on it. A good map goes round by the door, or along the corridors."
     return Section("distance", "How far is it?", lead, grid(maps) + grid([part for part in [critic(figures)] if part], 420))
 
 

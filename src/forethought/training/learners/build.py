@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from forethought.costs.build import CriticKind
+from forethought.costs.landmarks import LandmarkDistance
 from forethought.costs.quasimetric import Quasimetric
 from forethought.costs.temporal import Critic
 from forethought.dynamics.base import Dynamics
@@ -17,6 +18,7 @@ from forethought.training.learners.contrastive import ContrastiveCritic
 from forethought.training.learners.expectile import ExpectileCritic
 from forethought.training.learners.graph import GraphCritic
 from forethought.training.learners.habits import ImaginedHabit, LoggedHabit
+from forethought.training.learners.map import MapCritic, MapHabit
 from forethought.training.learners.places import imagine_places, places_of
 from forethought.training.learners.quasimetric import QuasimetricCritic
 from forethought.training.learners.stage import LearnedHeads
@@ -52,7 +54,9 @@ def learned_heads(
 
 
 def critic_learner(critic: Critic, habit: Habit, material: Material, graph: Graph | None, config: HeadsConfig) -> CriticLearner:
-    """The learner that `config.critic` names; GRAPH needs the graph. Raises ContractError if critic and kind do not fit."""
+    """The learner that `config.critic` names; GRAPH and MAP need the graph. Raises ContractError if they do not fit."""
+    if config.critic is CriticKind.MAP and graph is not None and isinstance(critic, LandmarkDistance):
+        return MapCritic(critic, graph, material)
     if config.critic is CriticKind.GRAPH and graph is not None:
         return GraphCritic(critic, graph, config)
     if config.critic is CriticKind.IMAGINED:
@@ -73,4 +77,6 @@ def habit_learner(critic: Critic, habit: Habit, material: Material, config: Head
     """The source of examples that `config.habit` names."""
     if config.habit is HabitKind.LOGGED:
         return LoggedHabit(critic, material, config)
+    if isinstance(critic, LandmarkDistance):
+        return MapHabit(critic, habit.space, material, config)
     return ImaginedHabit(critic, habit.space, material, config)
