@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,12 @@ def test_your_own_log_runs(tmp_path: Path) -> None:
     assert len(names["ft"].open_log("from-npz.h5")) == 2
     assert names["decision"].action.shape == (1,)
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"contact_sheet.png", "histograms.png"}
+
+
+@pytest.mark.parametrize("name", ["report.md", "goals.md"])
+def test_pages_about_a_finished_run_run(name: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, tmp_path / "runs" / "demo" / "run-0")
+    walk(ROOT / "docs" / name, {})
+    told = capsys.readouterr().out
+    assert "position[0]" in told
+    assert ("got '=' at character 12" in told) is (name == "goals.md")

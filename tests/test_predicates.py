@@ -195,3 +195,14 @@ def test_it_conforms_and_what_it_cannot_pursue_is_one_clear_error(mover: Foretho
     mover.probe = None
     with pytest.raises(UsageError, match="no probe of any: log some beside the sensors"):
         mover.init(goal)
+
+
+def test_the_benchmark_asks_for_what_it_calls_true() -> None:
+    from benchmarks.predicates import make_case
+
+    places = np.random.default_rng(0).random((400, 2))
+    for index in range(6):
+        case = make_case(index, 0)
+        short = read_predicate(case.predicate, ("position[0]", "position[1]")).shortfall(torch.from_numpy(places))
+        assert [bool(case.truth(place)) for place in places] == (short < 0).tolist()
+        assert not case.truth(case.start_12[0]) and bool((short < 0).any())

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from forethought.arena.evaluate import evaluate
     from forethought.data import open_log, write_log
+    from forethought.errors import UsageError
     from forethought.planning.loop import search as plan
     from forethought.training.bundle import load_agent
     from forethought.training.config import TrainConfig, sized, timed
     from forethought.training.train import train
-    from forethought.types import ReachObservation
+    from forethought.types import ReachObservation, ReachPredicate
 
 __version__ = "0.1.0"
 __all__ = [
     "ReachObservation",
+    "ReachPredicate",
     "TrainConfig",
+    "UsageError",
     "__version__",
     "evaluate",
     "load_agent",
@@ -36,7 +39,9 @@ __all__ = [
 
 _HOMES = {
     "ReachObservation": ("forethought.types", "ReachObservation"),
+    "ReachPredicate": ("forethought.types", "ReachPredicate"),
     "TrainConfig": ("forethought.training.config", "TrainConfig"),
+    "UsageError": ("forethought.errors", "UsageError"),
     "evaluate": ("forethought.arena.evaluate", "evaluate"),
     "load_agent": ("forethought.training.bundle", "load_agent"),
     "open_log": ("forethought.data", "open_log"),
