@@ -104,7 +104,8 @@ def summary(cases: list[Case], results: list[tuple[bool, bool, int]]) -> dict[st
     kinds = {kind: share(kind) for kind in ("corner", "band", "far part")}
     false = sum(said and not true for said, true, _ in results)
     steps = float(np.median([steps for said, true, steps in results if said and true] or [STEPS]))
-    return {"all": share(None), **kinds, "said_but_false": false, "median_steps": steps, "results": results}
+    outcomes = [f"held {said:d}, true {true:d}, steps {step}" for said, true, step in results]
+    return {"all": share(None), **kinds, "said_but_false": false, "median_steps": steps, "outcomes": outcomes}
 
 
 def main() -> None:
@@ -129,7 +130,7 @@ def main() -> None:
     payload["p_agent_against_predicate_alone"] = mcnemar(both[0], both[1])
     target = write_result(options.out, command_line(), {"seeds": [options.seed], "n": options.n, **payload})
     for name in found:
-        print(name, {k: v for k, v in payload[name].items() if k != "results"})
+        print(name, {k: v for k, v in payload[name].items() if k != "outcomes"})
     print(target)
 
 

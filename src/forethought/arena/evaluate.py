@@ -12,7 +12,7 @@ from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.protocol import Result, evaluate_rule, save_results
 from forethought.arena.protocol import evaluate as evaluate_agent
 from forethought.arena.statistics import mcnemar
-from forethought.arena.task import Task
+from forethought.arena.task import Pair, Task
 from forethought.arena.tasks import make_task
 from forethought.errors import unknown_name
 from forethought.training.bundle import Parts, assemble, load_parts
@@ -39,11 +39,12 @@ def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode:
 @final
 @dataclass(frozen=True)
 class Evaluation:
-    """Results by agent, the agent's first; `p_against_floor`: exact McNemar against the highest floor."""
+    """Results by agent, the agent's first; `p_against_floor`: exact McNemar against the highest floor; and the pairs."""
 
     results: tuple[Result, ...]
     floor: str
     p_against_floor: float
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def agent(self) -> Result:
@@ -83,4 +84,4 @@ def evaluate(
     target = Path(out) if out is not None else Path(run).expanduser() / "evaluation.json"
     costs = RunFolder(Path(run).expanduser()).stage_costs()
     save_results(target, [*results, *floors], [config.seed, seed], {"seed": config.seed, "stages": costs})
-    return Evaluation((*results, *floors), best.agent, p)
+    return Evaluation((*results, *floors), best.agent, p, tuple(pairs))

@@ -130,7 +130,7 @@ class ProbeConfig:
 class DecoderConfig:
     """Small pictures from frozen latents, for people to look at only; `side` is the longer side in pixels."""
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(updates=300, learning_rate=3e-3, weight_decay=1e-4, decay=0.5))
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=300, learning_rate=6e-3, weight_decay=1e-4, decay=0.5))
     batch_size: Count = 128
     width: Count = 256
     side: Count = 32

@@ -28,7 +28,9 @@ def first_camera(data: Dataset) -> str | None:
 
 @final
 class DecoderStage(Stage):
-    """Squared error of small frames; pixels that differ from the mean picture count more, or a small thing is never drawn."""
+    """Squared error of small frames. Pixels count by how much they differ from another frame of the episode: what moves is
+    small, and would else never be drawn.
+    """
 
     name = "decoder"
 
@@ -55,9 +57,11 @@ class DecoderStage(Stage):
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         generator = np.random.default_rng(seed_for(self.config.seed, self.name, update))
         rows = np.sort(generator.integers(0, len(self.frames), self.settings.batch_size))
+        episode = self.latents.episode_of(rows)
+        others = self.latents.starts_E[episode] + generator.integers(0, self.latents.lengths_E[episode] + 1)
         wanted = self._small(rows)
         error = (self.decoder(self.latents.z_ND[torch.from_numpy(rows)].to(self.device)) - wanted).square()
-        weight = 0.1 + (wanted - self.decoder.mean_HWC).abs()
+        weight = 0.05 + (wanted - self._small(others)).abs()
         return (error * weight).mean(), {"pixels": error.detach().mean()}
 
     def _small(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor:

@@ -54,7 +54,8 @@ def write_report(run: str | os.PathLike[str], task: str | Task, found: Evaluatio
     spec, config, parts = load_parts(run)
     agent = assemble(parts, spec, config)
     outcomes = found.agent.outcomes
-    pairs = {pair.id: pair for pair in chosen.pairs(len(outcomes) + found.agent.solved_at_start, _seed(found))}
+    drawn = found.pairs or chosen.pairs(len(outcomes) + found.agent.solved_at_start, _seed(found))
+    pairs = {pair.id: pair for pair in drawn}
     good, worst = chosen_good(outcomes), chosen_worst(outcomes)
     films = shoot_all(agent, chosen, pairs, [*good, *worst])
     lens = lens_for(load_decoder(folder), parts.probe, list(films.values()))
