@@ -208,11 +208,11 @@ def clocked(seconds: float, fit_model: bool = False) -> TrainConfig:
     return timed(replace(small_config(), predict=replace(small_config().predict, episodes=4)), seconds, fit_model)
 
 
-@pytest.mark.lane
+@pytest.mark.slow
 def test_the_clock_holds_for_the_whole_run(log: Path, tmp_path: Path) -> None:
     began = time.perf_counter()
-    run = train(log, tmp_path / "run", clocked(8.0, fit_model=True))
-    assert time.perf_counter() - began == pytest.approx(8.0, rel=0.1)
+    run = train(log, tmp_path / "run", clocked(20.0, fit_model=True))
+    assert time.perf_counter() - began == pytest.approx(20.0, rel=0.1)
     chosen = (tmp_path / "run" / "config.json").read_text()
     assert any(f'"width": {width}' in chosen for width, _, _ in SIZES.values())
     costs = {stage: cost["seconds"] for stage, cost in run.stage_costs().items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter
 from typing import Annotated
 
 import typer
@@ -37,10 +38,11 @@ def train(
 
 
 def _train(log: Path, out: Path, asked: Asked, json: bool) -> None:
+    began = perf_counter()  # importing torch is on the clock too
     from forethought.training.train import train as run_training
 
     with Show() as show:
-        run = run_training(log, out, resolve(asked), watcher=show)
+        run = run_training(log, out, resolve(asked), watcher=show, began=began)
     costs, seconds = run.stage_costs(), run.spent()
     text = f"{run.path}: trained in {seconds:.0f} s; next: forethought eval {run.path} --task TASK"
     emit({"run": str(run.path), "stages": costs}, json, text)

@@ -9,7 +9,7 @@ from forethought.training.config import ENOUGH, SHARES
 from forethought.training.run import RunFolder
 
 CALIBRATION = 0.01
-"""Share of the clock that is kept for calibration and the last writes."""
+"""Share of the clock that is kept for the last writes, beside what calibration is expected to take."""
 
 
 @final
@@ -20,9 +20,9 @@ class Clock:
     (the whole log through the encoder, graphs): an estimate that was wrong is made up for by the stages after it.
     """
 
-    def __init__(self, run: RunFolder, seconds: float | None = None) -> None:
+    def __init__(self, run: RunFolder, seconds: float | None = None, began: float | None = None) -> None:
         self.run, self.seconds = run, seconds
-        self.before, self.started = run.spent(), time.perf_counter()
+        self.before, self.started = run.spent(), time.perf_counter() if began is None else began
         self.expected: dict[str, float] = {}
 
     def spent(self) -> float:

@@ -14,7 +14,8 @@ from torch import nn
 from forethought.data.dataset import Dataset
 from forethought.data.windows import block_actions
 from forethought.errors import ConfigError
-from forethought.training.bundle import build_parts
+from forethought.training.bundle import Parts, build_parts
+from forethought.training.calibrate import calibrate
 from forethought.training.config import SHARES, SIZES, TrainConfig, sized
 from forethought.training.device import Compute
 from forethought.training.distributed import Ranks
@@ -51,7 +52,8 @@ def fit(
     encode, group = _encode_seconds(chosen, few, compute, modules) * rows / CHUNK, _graph_seconds(chosen, few, compute, modules)
     groups = max(1, min(-(-config.heads.scenes // TOGETHER), int(GRAPHS * clock / group)))
     scenes = min(groups * TOGETHER, config.heads.scenes)
-    expected = {"encode": encode, "graphs": group * groups}
+    ending = _calibrate_seconds(chosen, few, compute, modules)
+    expected = {"encode": encode, "graphs": group * groups, "calibrate": ending}
     if clock - spent - sum(expected.values()) < LEARNING * clock:
         least = (spent + sum(expected.values())) / (1 - LEARNING)
         raise ConfigError(
@@ -105,14 +107,25 @@ def _encode_seconds(config: TrainConfig, few: Dataset, compute: Compute, modules
 
 def _graph_seconds(config: TrainConfig, few: Dataset, compute: Compute, modules: Mapping[str, nn.Module]) -> float:
     """Of one group of scenes, on latents that mean nothing: the work is the same."""
+    parts, latents = _stand_in(config, few, compute, modules)
+    one = replace(config, heads=replace(config.heads, scenes=TOGETHER))
+    space = few.spec.action_space
+    return _seconds(lambda: imagine_graphs(latents, parts.model.dynamics, space, one, Silent()), times=1)
+
+
+def _calibrate_seconds(config: TrainConfig, few: Dataset, compute: Compute, modules: Mapping[str, nn.Module]) -> float:
+    """Of calibration; the tail and the examples take about as long again."""
+    parts, latents = _stand_in(config, few, compute, modules)
+    return 2 * _seconds(lambda: calibrate(latents, parts.model.dynamics, parts.critic), times=1)
+
+
+def _stand_in(config: TrainConfig, few: Dataset, compute: Compute, modules: Mapping[str, nn.Module]) -> tuple[Parts, Latents]:
+    """Fresh parts, and latents of the right shape."""
     parts = build_parts(few.spec, config, modules)
     compute.place(*parts.trees())
     z_ND = torch.randn(few.num_rows, parts.encoder.latent_size)
     actions = torch.from_numpy(block_actions(few, np.arange(few.num_rows), config.frameskip))
-    latents = Latents(z_ND, actions, few.starts, few.lengths, config.frameskip, config.encoder.scene_size)
-    one = replace(config, heads=replace(config.heads, scenes=TOGETHER))
-    space = few.spec.action_space
-    return _seconds(lambda: imagine_graphs(latents, parts.model.dynamics, space, one, Silent()), times=1)
+    return parts, Latents(z_ND, actions, few.starts, few.lengths, config.frameskip, config.encoder.scene_size)
 
 
 def _seconds(work: Callable[[], object], times: int = 3) -> float:

@@ -65,11 +65,13 @@ def train(
     *,
     watcher: Watcher | None = None,
     modules: Mapping[str, nn.Module] | None = None,
+    began: float | None = None,
 ) -> RunFolder:
     """Train on a log into a run folder, or go on where an earlier call stopped.
 
     `modules`: a module of your own for any sensor, used as it is (never trained): raw readings in, (batch, n) out. Its weights
-    are kept in the run; to load the run, pass a module of the same shape again.
+    are kept in the run; to load the run, pass a module of the same shape again. `began`: when the clock started
+    (`time.perf_counter`), if not now.
 
     Raises DataError for a log that cannot be used, ConfigError if the folder holds a run of another configuration,
     CollapseError and TrainingError when learning fails, Interrupted on Ctrl-C (saved; call again to go on).
@@ -78,7 +80,7 @@ def train(
     settings = replace(settings, encoder=replace(settings.encoder, frozen=tuple(sorted(modules or {}))))
     ranks = join_ranks()
     watcher = watcher if watcher is not None and ranks.is_main else Silent()
-    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), settings, watcher, dict(modules or {}), ranks)
+    job = _Job(Path(log).expanduser(), RunFolder(Path(out).expanduser()), settings, watcher, dict(modules or {}), ranks, began)
     try:
         with _termination_as_interrupt():
             job.run_all()
@@ -90,18 +92,25 @@ def train(
 @final
 class _Job:
     def __init__(
-        self, log: Path, run: RunFolder, config: TrainConfig, watcher: Watcher, modules: Mapping[str, nn.Module], ranks: Ranks
+        self,
+        log: Path,
+        run: RunFolder,
+        config: TrainConfig,
+        watcher: Watcher,
+        modules: Mapping[str, nn.Module],
+        ranks: Ranks,
+        began: float | None,
     ) -> None:
         self.log, self.run, self.config, self.watcher, self.modules, self.ranks = log, run, config, watcher, modules, ranks
         self.compute = choose(config.device, config.precision)
-        self.step = "read"
+        self.step, self.began = "read", began
 
     def run_all(self) -> None:
         if self.config.threads:
             torch.set_num_threads(self.config.threads)
         keep_freed_memory()
         check_folder(self.run)
-        self.clock = Clock(self.run, self.config.seconds)
+        self.clock = Clock(self.run, self.config.seconds, self.began)
         experience = open_log(self.log)
         data, held_out = Dataset.load(experience, Split.TRAIN), Dataset.load(experience, Split.CALIBRATE)
         parts = self._begin(data, held_out)
