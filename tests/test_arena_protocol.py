@@ -13,7 +13,7 @@ import pytest
 from forethought.arena.evaluate import evaluate as evaluate_run
 from forethought.arena.protocol import Outcome, Result, evaluate, evaluate_rule, run_episode, save_results
 from forethought.arena.statistics import bootstrap, mcnemar, rule_of_three, wilson
-from forethought.arena.task import Moment, Pair
+from forethought.arena.task import Moment, Pair, unsolved_pairs
 from forethought.arena.tasks import make_task
 from forethought.arena.verify import verify
 from forethought.envs.two_room import log_spec
@@ -255,3 +255,10 @@ class Still(Walker):
     def act(self, observation, state):
         decision = Decision(np.zeros(2, np.float32), Mode.HABIT, "stay", Effort())
         return decision, dataclasses.replace(state, step=state.step + 1)
+
+
+def test_as_many_unsolved_pairs_as_were_asked_for() -> None:
+    task = make_task("two-room-fixed-v1")
+    pairs = unsolved_pairs(task, 200, 0)
+    assert sum(not pair.solved_at_start for pair in pairs) == 200 < len(pairs)
+    assert [pair.id for pair in pairs] == [pair.id for pair in task.pairs(len(pairs), 0)]

@@ -20,8 +20,9 @@ from forethought.dynamics.base import Dynamics
 from forethought.envs.ogbench import log_spec, record
 from forethought.errors import ConfigError
 from forethought.habits.policy import Habit
+from forethought.training.alike import spread
 from forethought.training.graphs import UNREACHED
-from forethought.training.landmarks import draw_map, graph_of_log, landmark_graph, spread
+from forethought.training.landmarks import draw_map, graph_of_log, landmark_graph
 from forethought.training.latents import Latents
 from forethought.training.learners.build import learned_heads
 from forethought.training.learners.stage import LearnedHeads
@@ -73,7 +74,7 @@ def drawn() -> tuple[LandmarkDistance, LearnedHeads]:
 
 def test_landmarks_are_spread() -> None:
     pool = torch.rand(2000, 2, generator=torch.Generator().manual_seed(0))
-    chosen, drawn = pool[spread(pool, 60)], pool[:60]
+    chosen, drawn = pool[spread(pool[None], 60)[0]], pool[:60]
     assert len(chosen.unique(dim=0)) == 60
     assert torch.cdist(pool, chosen).min(-1).values.max() < 0.6 * torch.cdist(pool, drawn).min(-1).values.max()
 

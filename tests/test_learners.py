@@ -144,7 +144,7 @@ def _material(space: Space, config: TrainConfig) -> Material:
 # What is learned, against distances that are known
 
 ENOUGH: dict[CriticKind, tuple[int, float, dict[str, object]]] = {
-    CriticKind.GRAPH: (300, 0.9, {"nodes": 224}),
+    CriticKind.GRAPH: (600, 0.9, {"nodes": 224}),
     CriticKind.IMAGINED: (800, 0.4, {}),
     CriticKind.EXPECTILE: (1000, 0.7, {"learner": LearnerConfig(batch_size=256, target_rate=0.2)}),
     CriticKind.QUASIMETRIC: (600, 0.85, {}),
@@ -165,9 +165,6 @@ def test_learned_distances_follow_the_known_ones(kind: CriticKind, space: Space)
     graph = imagine_graphs(latents, dynamics, space, config, Silent()) if kind is CriticKind.GRAPH else None
     descend(heads_stage(latents, graph, dynamics, critic, habit, config), updates)
     start, goal, steps = known_pairs(400)
-    if kind is CriticKind.GRAPH:  # an episode's own graph hardly ever reaches through the door of this world
-        same = (start[:, 0] > 0) == (goal[:, 0] > 0)
-        start, goal, steps = start[same], goal[same], steps[same]
     with torch.no_grad():
         untrained = build_critic(kind, LATENT, 0, heads.width, heads.depth, heads.limit)(start, goal)
         learned = critic(start, goal)

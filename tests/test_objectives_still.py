@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from forethought.objectives.still import StillTargets, still_frame, within_variance
+from forethought.objectives.still import StillTargets, still_frame, thumbnail, within_variance
 
 
 def test_the_median_takes_away_what_moves() -> None:
@@ -14,7 +14,7 @@ def test_the_median_takes_away_what_moves() -> None:
     frames[:, :, :4] = 255  # scenery
     for t in range(12):
         frames[t, t % 8, 6] = 0  # what moves
-    still = still_frame(frames, every=1, cells=4).reshape(4, 4)
+    still = thumbnail(still_frame(frames, every=1), cells=4).reshape(4, 4)
     assert np.allclose(still[:, :2], 1.0) and np.allclose(still[:, 2:], 0.2)
     assert still_frame(np.array([[1.0, 5.0], [2.0, 5.0], [9.0, 5.0]]), every=1).tolist() == [2.0, 5.0]
 

@@ -13,11 +13,12 @@ from forethought.data.dataset import Dataset
 from forethought.data.windows import block_actions
 from forethought.errors import UsageError
 from forethought.objectives.regulariser import Regulariser
+from forethought.training.alike import settle, spread
 from forethought.training.bundle import build_parts, load_agent
 from forethought.training.device import Compute, Device, Facts, Precision, choose, look
 from forethought.training.distributed import Ranks
 from forethought.training.dynamics import DynamicsStage
-from forethought.training.graphs import Graph, imagine_graph, reachable_states
+from forethought.training.graphs import Graph, imagine_graph
 from forethought.training.heads import HeadsStage
 from forethought.training.latents import Latents
 from forethought.training.predict import PredictStage
@@ -109,9 +110,9 @@ def test_stages_on_latents_leave_nothing_on_the_cpu(log: Path) -> None:
     loss, _ = dynamics.loss(0)
     loss.backward()
     state, scene, actions = (torch.zeros(shape, device="meta") for shape in ((2, 16, 8), (2, 4), (5, 2)))
-    pool, stream = torch.zeros(30, 8, device="meta"), torch.Generator()
-    reached = reachable_states(parts.model.dynamics, scene, state, pool, 16, actions, stream)
-    graph = imagine_graph(parts.model.dynamics, scene, reached, actions, 2)
+    assert spread(state, 4).device.type == "meta"
+    settled = settle(parts.model.dynamics, scene, state, data.spec.action_space)
+    graph = imagine_graph(parts.model.dynamics, scene, settled, actions, 2)
     assert graph.distance_GNN.device.type == "meta"
     moved = Graph(graph.scene_GC.clone(), graph.state_GNE.clone(), graph.distance_GNN.clone())
     loss, _ = HeadsStage(latents, moved, parts.model.dynamics, parts.critic, parts.habit, config).loss(0)

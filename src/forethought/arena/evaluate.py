@@ -12,7 +12,7 @@ from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.protocol import Result, evaluate_rule, save_results
 from forethought.arena.protocol import evaluate as evaluate_agent
 from forethought.arena.statistics import mcnemar
-from forethought.arena.task import Pair, Task
+from forethought.arena.task import Pair, Task, unsolved_pairs
 from forethought.arena.tasks import make_task
 from forethought.errors import unknown_name
 from forethought.training.bundle import Parts, assemble, load_parts
@@ -61,14 +61,14 @@ def evaluate(
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate a run on a task: n pairs, every floor, and the agent in several modes; writes `evaluation.json` in the run.
+    """Evaluate a run on a task: n unsolved pairs, every floor, the agent in several modes; writes `evaluation.json` in the run.
 
     Modes: "plan" (habit-warmed search on the critic), "habit" (no search), "latent" (search on raw latent distance, as
     published planners do). Raises RunError and UsageError.
     """
     spec, config, parts = load_parts(run)
     chosen = make_task(task) if isinstance(task, str) else task
-    pairs = chosen.pairs(count, seed)
+    pairs = unsolved_pairs(chosen, count, seed)
     results = []
     for mode in modes:
         agent = agent_in_mode(parts, spec, config, mode)

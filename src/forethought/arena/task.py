@@ -64,3 +64,14 @@ class Task(Protocol):
 
     def floors(self) -> dict[str, Rule]:
         """Rules every table holds: random, idle, straight (where there is a geometry), oracle (where there is one)."""
+
+
+def unsolved_pairs(task: Task, count: int, seed: int) -> tuple[Pair, ...]:
+    """The task's first pairs, as many as hold `count` that are not solved at the start; the solved ones among them stay in.
+
+    So that n, which counts the pairs that were tried, is what was asked for.
+    """
+    pairs = task.pairs(count, seed)
+    while (missing := count - sum(not pair.solved_at_start for pair in pairs)) > 0 and len(pairs) < 4 * count:
+        pairs = task.pairs(len(pairs) + missing, seed)
+    return pairs

@@ -13,14 +13,19 @@ from torch.nn import functional
 from forethought.types import Array
 
 
-def still_frame(readings_TX: Array, every: int = 4, cells: int = 16) -> NDArray[np.float32]:
-    """Elementwise median over time; images (T, H, W, C) then as means of up to cells x cells blocks. Flat; images in [0, 1]."""
-    median = np.median(readings_TX[::every], 0).astype(np.float32)
-    if median.ndim != 3:
-        return median.reshape(-1)
-    height, width, channels = median.shape
+def still_frame(readings_TX: Array, every: int = 4) -> Array:
+    """Elementwise median over time (T, ...) -> (...), in the readings' dtype."""
+    still: Array = np.median(readings_TX[::every], 0).astype(readings_TX.dtype)
+    return still
+
+
+def thumbnail(still_X: Array, cells: int = 16) -> NDArray[np.float32]:
+    """What is predicted of a still frame, flat: images (H, W, C) as means of up to cells x cells blocks in [0, 1]."""
+    if still_X.ndim != 3:
+        return still_X.astype(np.float32).reshape(-1)
+    height, width, channels = still_X.shape
     down, across = max(1, height // cells), max(1, width // cells)
-    kept = median[: height // down * down, : width // across * across]
+    kept = still_X[: height // down * down, : width // across * across].astype(np.float32)
     blocks = kept.reshape(height // down, down, width // across, across, channels).mean((1, 3))
     flat: NDArray[np.float32] = (blocks / np.float32(255)).reshape(-1)
     return flat

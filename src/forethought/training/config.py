@@ -31,6 +31,7 @@ class PredictConfig:
     """Encoder and dynamics together. Weights of the objectives; a batch is `episodes` x `windows` x `num_frames` frames.
 
     `regulariser` keeps states apart, weighed by `state_sigreg` (both SIGRegs) or `vicreg`; a teacher follows at `teacher_rate`.
+    `still`, `scene_moves` and `recombined` are of use, and are paid for, only with a scene half.
     """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
@@ -45,14 +46,16 @@ class PredictConfig:
     teacher_rate: Share = 0.01
     still: Weight = 320.0
     scene_moves: Weight = 1.0
+    recombined: Weight = 2.0
     straighten: Weight = 0.0
 
 
 @final
 @dataclass(frozen=True)
 class DynamicsConfig:
-    """A fresh dynamics on frozen latents; half of each batch is drawn in proportion to the last prediction error.
+    """A fresh dynamics on frozen latents; `surprising` of each batch is drawn in proportion to the last prediction error.
 
+    With a scene half, each start is moved off by up to `jitter` of a block's root mean square change.
     `architecture` holds for the dynamics that is trained with the encoder too.
     """
 
@@ -61,6 +64,7 @@ class DynamicsConfig:
     horizon: Count = 2
     architecture: Architecture = field(default_factory=lambda: Architecture(width=192))
     surprising: Share = 0.5
+    jitter: Weight = 0.5
 
 
 @final
@@ -98,8 +102,8 @@ class HeadsConfig:
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=3000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
     batch_size: Count = 1024
-    scenes: Count = 400
-    nodes: Annotated[int, Between(2)] = 224
+    scenes: Count = 320
+    nodes: Annotated[int, Between(2)] = 400
     landmarks: Annotated[int, Between(2)] = 1000
     candidates: Count = 16
     reach: Count = 3

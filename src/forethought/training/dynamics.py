@@ -34,7 +34,8 @@ class Priority(nn.Module):
 class DynamicsStage(Stage):
     """Multi-step error of the state part. Contacts are rare and a mean hides them, so the worst 1 % is logged too.
 
-    The scene is taken from another frame of the same episode half of the time: it must not matter which.
+    The scene is taken from another frame of the same episode half of the time: it must not matter which. Starts are moved off a
+    little (`jitter`): an imagined state that has got into a wall is then led back out, not on and through (cf. 2002.09405).
     """
 
     name = "dynamics"
@@ -50,6 +51,7 @@ class DynamicsStage(Stage):
             raise DataError(
                 f"no episode has the {span} steps that dynamics.horizon={self.settings.horizon} blocks need; lower it"
             )
+        self.jitter = self.settings.jitter * self._usual_change()
         self.priority = Priority(len(self.starts_N))
         self.frames_per_update = self.settings.batch_size * (self.settings.horizon + 1)
         self.picked = np.zeros(0, np.int64)
@@ -102,4 +104,13 @@ class DynamicsStage(Stage):
         other = self.latents.starts_E[episode] + generator.integers(0, self.latents.lengths_E[episode] + 1)
         swap = torch.from_numpy(generator.random(len(rows)) < 0.5)
         scene = torch.where(swap[:, None], self.latents.z_ND[torch.from_numpy(other)], z_BD)[:, : self.latents.scene_size]
-        return torch.cat([scene, z_BD[:, self.latents.scene_size :]], -1)
+        state = z_BD[:, self.latents.scene_size :]
+        strength = generator.random((len(rows), 1)) * self.jitter
+        off = torch.from_numpy((generator.standard_normal(state.shape) * strength).astype(np.float32))
+        return torch.cat([scene, state + off], -1)
+
+    def _usual_change(self) -> float:
+        """Root mean square change of a state number in a block."""
+        rows = torch.from_numpy(self.starts_N[:: max(1, len(self.starts_N) // 4096)])
+        change = self.latents.z_ND[rows + self.latents.frameskip] - self.latents.z_ND[rows]
+        return float(change[:, self.latents.scene_size :].square().mean().sqrt())

@@ -7,6 +7,7 @@ what a critic would have to learn from its own guesses is computed, and then onl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -30,28 +31,49 @@ class Graph:
 
 @torch.inference_mode()
 def imagine_graph(
-    dynamics: Dynamics, scene_GC: Tensor, state_GNE: Tensor, actions_KA: Tensor, reach: int, snap: float = 1.3
+    dynamics: Dynamics, scene_GC: Tensor, state_GNE: Tensor, actions_KA: Tensor, reach: int, snap: float = 0.6
 ) -> Graph:
-    """Edges from `reach` blocks of each constant candidate action; landing within `snap` x the mean gap of nodes counts.
+    """Edges from `reach` blocks of each constant candidate action to the node where they land, if it is near and alike.
 
-    The gap is to the second neighbour: near-duplicates would shrink the first, and leave neighbours without an edge.
+    Near: within `snap` x the mean gap of nodes, to their second neighbours (near-duplicates would shrink the first). Alike: one
+    block more of the same action leads from the landing and from the node to places as near. So no edge steps over a wall
+    that is thinner than the nodes lie apart.
     """
-    scenes, nodes, _ = state_GNE.shape
+    scenes, nodes, size = state_GNE.shape
     count = len(actions_KA)
     z_GNKD = torch.cat([scene_GC[:, None].expand(-1, nodes, -1), state_GNE], -1)[:, :, None].expand(-1, -1, count, -1)
     z, action = z_GNKD.reshape(scenes * nodes * count, -1), actions_KA.repeat(scenes * nodes, 1)
+    landed = [s.reshape(scenes, nodes * count, size) for s in _follow(dynamics, z, action, reach + 1, size)]
+    move = (landed[0] - state_GNE.repeat_interleave(count, 1)).norm(dim=-1).median()
     distance = torch.full((scenes, nodes, nodes), UNREACHED, device=z.device)
     limit = snap * _gap(state_GNE)
     origin = (torch.arange(scenes)[:, None] * nodes + torch.arange(nodes).repeat_interleave(count)[None]) * nodes
-    origin, memory = origin.to(z.device), dynamics.initial_memory(z)
+    origin, which = origin.to(z.device), torch.arange(count, device=z.device).repeat(nodes)
     for blocks in range(1, reach + 1):
-        z, memory = dynamics.step(z, memory, action)
-        landed = z[:, scene_GC.shape[-1] :].reshape(scenes, nodes * count, -1)
-        gap, node = torch.cdist(landed, state_GNE).min(-1)
-        length = torch.where(gap < limit, float(blocks), UNREACHED)
+        gap, node = torch.cdist(landed[blocks - 1], state_GNE).min(-1)
+        from_node = landed[0].gather(1, (node * count + which)[..., None].expand(-1, -1, size))
+        onwards = (landed[blocks] - from_node).norm(dim=-1)
+        length = edge_length(blocks, torch.maximum(gap, onwards), limit, move)
         distance.view(-1).scatter_reduce_(0, (origin + node).reshape(-1), length.reshape(-1), "amin")
     distance.diagonal(dim1=1, dim2=2).zero_()
     return Graph(scene_GC, state_GNE, shortest_paths_(distance))
+
+
+def _follow(dynamics: Dynamics, z_ND: Tensor, action_NA: Tensor, blocks: int, size: int) -> Iterator[Tensor]:
+    """The state (N, size) after each block of the same action."""
+    memory = dynamics.initial_memory(z_ND)
+    for _ in range(blocks):
+        z_ND, memory = dynamics.step(z_ND, memory, action_NA)
+        yield z_ND[:, -size:]
+
+
+def edge_length(blocks: int, gap: Tensor, limit: Tensor, move: Tensor) -> Tensor:
+    """Blocks to a node, and what is left to it at `move` a block; UNREACHED beyond `limit`.
+
+    Without the rest, shortest paths live off it: each edge would give up to a block's move away for nothing, and the distances
+    came out a quarter too short (docs/log.md).
+    """
+    return torch.where(gap < limit, blocks + gap / move, UNREACHED)
 
 
 def shortest_paths_(distance_GNN: Tensor) -> Tensor:
@@ -66,34 +88,3 @@ def _gap(state_GNE: Tensor) -> Tensor:
     own = torch.eye(state_GNE.shape[1], device=state_GNE.device) * UNREACHED
     nearest = (torch.cdist(state_GNE, state_GNE) + own).topk(2, largest=False).values
     return nearest[..., -1].mean()
-
-
-@torch.inference_mode()
-def reachable_states(
-    dynamics: Dynamics,
-    scene_GC: Tensor,
-    own_GTE: Tensor,
-    pool_PE: Tensor,
-    count: int,
-    actions_KA: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    """`count` states a scene that can be there, (G, count, E): seen in that episode, then wandered on in imagination.
-
-    Up to 8 legs of 4 blocks of one action each, snapped to a real state after every leg, which removes drift. States drawn
-    blindly from other episodes would stand inside this scene's walls and be stepping stones through them.
-    """
-    scenes, size = len(scene_GC), own_GTE.shape[-1]
-    device = own_GTE.device  # the random stream stays on the CPU, the same for every device
-    picked = torch.randint(own_GTE.shape[1], (scenes, count, 1), generator=generator).expand(-1, -1, size).to(device)
-    state, scene = own_GTE.gather(1, picked), scene_GC[:, None].expand(-1, count, -1)
-    legs = torch.randint(0, 9, (scenes, count), generator=generator).to(device)
-    for leg in range(8):
-        action = actions_KA[torch.randint(len(actions_KA), (scenes * count,), generator=generator).to(device)]
-        z = torch.cat([scene, state], -1).flatten(0, 1)
-        memory = dynamics.initial_memory(z)
-        for _ in range(4):
-            z, memory = dynamics.step(z, memory, action)
-        landed = pool_PE[torch.cdist(z[:, -size:], pool_PE).argmin(-1)].view_as(state)
-        state = torch.where((leg < legs)[..., None], landed, state)
-    return state

@@ -14,8 +14,9 @@ from torch.nn import functional
 from forethought.costs.temporal import Critic
 from forethought.dynamics.base import Dynamics
 from forethought.habits.policy import Habit
+from forethought.training.alike import draw_scenes, episode_scenes
 from forethought.training.config import TrainConfig
-from forethought.training.graphs import UNREACHED, Graph, imagine_graph, reachable_states
+from forethought.training.graphs import UNREACHED, Graph, imagine_graph
 from forethought.training.latents import Latents
 from forethought.training.progress import Progress, Watcher
 from forethought.training.seeds import generator_for, seed_for
@@ -37,17 +38,15 @@ def candidate_actions(space: Space, frameskip: int, count: int, generator: torch
 
 
 def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: TrainConfig, watcher: Watcher) -> Graph:
-    """Graphs of many scenes of the log, each with the states that imagination reaches from those of its episode."""
+    """Graphs of many scenes of the log, each with states that can be in it."""
     settings, together = config.heads, 16
     device = next(dynamics.parameters()).device
     generator = generator_for(config.seed, "graphs")
     actions = candidate_actions(space, latents.frameskip, settings.candidates, generator).to(device)
-    pool = latents.z_ND[torch.randint(len(latents.z_ND), (3000,), generator=generator), latents.scene_size :].to(device)
-    parts = []
+    every_scene, parts = episode_scenes(latents), []
     for first in range(0, settings.scenes, together):
         count = min(together, settings.scenes - first)
-        scene, own = (part.to(device) for part in some_episodes(latents, count, generator))
-        state = reachable_states(dynamics, scene, own, pool, settings.nodes, actions, generator)
+        scene, state = draw_scenes(latents, dynamics, space, every_scene, (count, settings.nodes), generator)
         parts.append(imagine_graph(dynamics, scene, state, actions, settings.reach))
         watcher.progress(Progress("graphs", first + count, settings.scenes, {}, 0.0, 0.0))
     return Graph(
@@ -55,15 +54,6 @@ def imagine_graphs(latents: Latents, dynamics: Dynamics, space: Space, config: T
         torch.cat([p.state_GNE for p in parts]),
         torch.cat([p.distance_GNN for p in parts]),
     )
-
-
-def some_episodes(latents: Latents, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Scenes (count, C) and 64 states (count, 64, E) of randomly drawn episodes."""
-    episode = torch.randint(len(latents.starts_E), (count, 1), generator=generator).numpy()
-    share = torch.rand(count, 64, generator=generator, dtype=torch.float64).numpy()
-    rows = latents.starts_E[episode] + (share * (latents.lengths_E[episode] + 1)).astype(np.int64)
-    z = latents.z_ND[torch.from_numpy(rows)]
-    return z[:, 0, : latents.scene_size], z[..., latents.scene_size :]
 
 
 @final

@@ -12,8 +12,9 @@ from torch import Tensor
 from forethought.costs.landmarks import LandmarkDistance
 from forethought.dynamics.base import Dynamics
 from forethought.errors import ConfigError
+from forethought.training.alike import spread
 from forethought.training.config import TrainConfig
-from forethought.training.graphs import UNREACHED, Graph, shortest_paths_
+from forethought.training.graphs import UNREACHED, Graph, edge_length, shortest_paths_
 from forethought.training.heads import candidate_actions
 from forethought.training.latents import Latents
 from forethought.training.seeds import generator_for
@@ -23,17 +24,6 @@ CHUNK = 64  # landmarks imagined from at a time
 CANDIDATES = 20  # logged states looked at for each landmark
 SNAP = 1.3  # of the mean gap: how near a landmark an imagined block must end
 SEEN = 0.999  # the share of logged states that counts as on the map
-
-
-@torch.inference_mode()
-def spread(pool_PE: Tensor, count: int) -> Tensor:
-    """Indices (count,) into the pool, each farthest from those before it (Gonzalez 1985)."""
-    picked = torch.zeros(min(count, len(pool_PE)), dtype=torch.long)
-    gap_P = torch.full((len(pool_PE),), torch.inf, device=pool_PE.device)
-    for index in range(1, len(picked)):
-        gap_P = torch.minimum(gap_P, (pool_PE - pool_PE[picked[index - 1]]).square().sum(-1))
-        picked[index] = gap_P.argmax()
-    return picked
 
 
 def graph_of_log(latents: Latents, dynamics: Dynamics, space: Space, config: TrainConfig) -> Graph:
@@ -47,7 +37,7 @@ def graph_of_log(latents: Latents, dynamics: Dynamics, space: Space, config: Tra
     actions = candidate_actions(space, latents.frameskip, config.heads.candidates, generator).to(device)
     looked_at = (CANDIDATES * config.heads.landmarks,)
     pool = latents.z_ND[torch.randint(len(latents.z_ND), looked_at, generator=generator_for(config.seed, "graphs"))].to(device)
-    return landmark_graph(dynamics, pool[spread(pool, config.heads.landmarks)], actions, config.heads.reach)
+    return landmark_graph(dynamics, pool[spread(pool[None], config.heads.landmarks)[0]], actions, config.heads.reach)
 
 
 @torch.inference_mode()
@@ -66,7 +56,7 @@ def landmark_graph(dynamics: Dynamics, state_NE: Tensor, actions_KA: Tensor, rea
         for blocks in range(1, reach + 1):
             z, memory = dynamics.step(z, memory, action)
             gap, node = torch.cdist(z, state_NE).min(-1)
-            length = torch.where(gap < limit, blocks + gap / move, UNREACHED)
+            length = edge_length(blocks, gap, limit, move)
             distance_NN.view(-1).scatter_reduce_(0, origin * nodes + node, length, "amin")
     distance_NN.fill_diagonal_(0)
     return Graph(state_NE[None, 0, :0], state_NE[None], shortest_paths_(distance_NN[None]))

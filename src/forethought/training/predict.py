@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from forethought.data.dataset import Dataset
-from forethought.data.windows import sample_windows
+from forethought.data.windows import WindowBatch, sample_windows
 from forethought.dynamics.base import Dynamics
 from forethought.errors import CollapseError
 from forethought.objectives.ema import follow
 from forethought.objectives.inverse import InverseHead, inverse_error
 from forethought.objectives.prediction import prediction_error, unchanged_error
 from forethought.objectives.rank import effective_rank
+from forethought.objectives.recombine import state_gap
 from forethought.objectives.regulariser import Regulariser, spread
-from forethought.objectives.still import StillTargets, still_frame, within_variance
+from forethought.objectives.still import StillTargets, within_variance
 from forethought.objectives.straighten import curvature
 from forethought.perception.fusion import SensorEncoder
 from forethought.training.config import PredictConfig, TrainConfig
 from forethought.training.device import Compute
 from forethought.training.distributed import Ranks, gather_batch
 from forethought.training.held_out import HeldOutFrames, is_due
-from forethought.training.seeds import generator_for
+from forethought.training.seeds import generator_for, seed_for
+from forethought.training.stills import Stills, measure_stills
 from forethought.training.trainer import Stage
+from forethought.types import Array
+
+
+@final
+@dataclass(frozen=True)
+class _Mixed:
+    """Latents of recombined frames, and whose background each has."""
+
+    z_GD: Tensor
+    episode_G: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class _Seen:
+    """An update's latents (B, T, D), a teacher's for the same frames if there is one, action blocks, each row's episode."""
+
+    z_BTD: Tensor
+    target_BTD: Tensor | None
+    actions_BTA: Tensor
+    episode_B: Tensor
+    mixed: _Mixed | None
 
 
 @final
@@ -48,7 +74,8 @@ class PredictStage(Stage):
         self.inverse = InverseHead(state_size, dynamics.action_size).to(self.device)
         settings = config.predict
         self.frames_per_update = settings.episodes * settings.windows * settings.num_frames
-        self.still = _still_targets(data, encoder.scene_size).to(self.device) if encoder.scene_size else None
+        self.stills = measure_stills(data) if encoder.scene_size else None
+        self.still = StillTargets(self.stills.targets(), encoder.scene_size).to(self.device) if self.stills else None
         self.teacher = copy.deepcopy(encoder).requires_grad_(False) if _teaches(settings) else None
         self.recent: Tensor | None = None
 
@@ -62,30 +89,39 @@ class PredictStage(Stage):
 
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         settings, scene_size = self.config.predict, self.encoder.scene_size
-        z_BTD, target_BTD, actions_BTA, episode_B = self._latents(update)
+        seen = self._see(update)
         generator = generator_for(self.config.seed, self.name, update)
-        error_BH = prediction_error(self.dynamics, z_BTD, actions_BTA, scene_size, target_BTD)
-        state_BTE = z_BTD[..., scene_size:]
-        parts = {
-            "prediction": error_BH.mean(),
-            "inverse": inverse_error(self.inverse, state_BTE, actions_BTA),
-        }
+        error_BH = prediction_error(self.dynamics, seen.z_BTD, seen.actions_BTA, scene_size, seen.target_BTD)
+        state_BTE = seen.z_BTD[..., scene_size:]
+        parts = {"prediction": error_BH.mean(), "inverse": inverse_error(self.inverse, state_BTE, seen.actions_BTA)}
         weights = {"prediction": settings.prediction, "inverse": settings.inverse}
         if self.teacher is None:
             parts["spread"] = spread(settings.regulariser, state_BTE[:, 0], settings.windows, generator)
             weights["spread"] = settings.vicreg if settings.regulariser is Regulariser.VICREG else settings.state_sigreg
         if self.still is not None:
-            scenes = z_BTD[..., :scene_size].flatten(0, 1)
-            parts["still"] = self.still(scenes, episode_B.repeat_interleave(settings.num_frames))
-            parts["scene_moves"] = within_variance(scenes, settings.windows * settings.num_frames)
-            weights.update(still=settings.still, scene_moves=settings.scene_moves)
-        if settings.straighten and z_BTD.shape[1] > 2:
+            parts |= self._scene_parts(seen, self.still)
+            weights |= {"still": settings.still, "scene_moves": settings.scene_moves, "recombined": settings.recombined}
+        if settings.straighten and seen.z_BTD.shape[1] > 2:
             parts["curvature"] = curvature(state_BTE)
             weights["curvature"] = settings.straighten
         self.recent = state_BTE.detach()[:, 0]
-        unchanged = unchanged_error(z_BTD.detach(), scene_size).mean()
+        unchanged = unchanged_error(seen.z_BTD.detach(), scene_size).mean()
         logged = {**{k: v.detach() for k, v in parts.items()}, "unchanged": unchanged}
         return torch.stack([weights[k] * v for k, v in parts.items()]).sum(), logged
+
+    def _scene_parts(self, seen: _Seen, still: StillTargets) -> dict[str, Tensor]:
+        settings, scene_size = self.config.predict, self.encoder.scene_size
+        scenes, episodes = seen.z_BTD[..., :scene_size].flatten(0, 1), seen.episode_B.repeat_interleave(settings.num_frames)
+        moves = within_variance(scenes, settings.windows * settings.num_frames)
+        if seen.mixed is None:
+            return {"still": still(scenes, episodes), "scene_moves": moves}
+        mixed_scene, mixed_state = seen.mixed.z_GD[:, :scene_size], seen.mixed.z_GD[:, scene_size:]
+        state_GE = seen.z_BTD[:: settings.windows, 0, scene_size:]
+        return {
+            "still": still(torch.cat([scenes, mixed_scene]), torch.cat([episodes, seen.mixed.episode_G])),
+            "scene_moves": moves,
+            "recombined": state_gap(state_GE, mixed_state),
+        }
 
     def after_update(self, update: int) -> None:
         if self.teacher is not None:
@@ -106,35 +142,59 @@ class PredictStage(Stage):
             return {"rank": rank}
         return {"rank": rank, **self.watch.figures(self.encoder, self.dynamics)}
 
-    def _latents(self, update: int) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
-        """Latents (B, T, D), a teacher's for the same frames if there is one, action blocks, and each row's episode."""
+    def _see(self, update: int) -> _Seen:
         settings = self.config.predict
         batch = sample_windows(
             self.data, seed=self.config.seed, update=update, batch_size=settings.episodes * settings.windows,
             num_frames=settings.num_frames, frameskip=self.config.frameskip, windows_per_episode=settings.windows,
             rank=self.ranks.rank, world_size=self.ranks.world_size,
         )  # fmt: skip
-        count = batch.actions_BTA.shape[0]
-        observation = {
-            name: torch.from_numpy(values.reshape(count * settings.num_frames, *values.shape[2:])).to(self.device)
-            for name, values in batch.observations.items()
-        }
-        z_BTD = self._encode(self.encoder, observation, count)
+        count, frames = batch.actions_BTA.shape[0], settings.num_frames
+        observation = {name: values.reshape(count * frames, *values.shape[2:]) for name, values in batch.observations.items()}
+        others = self._others(update) if self.stills is not None and self.stills.images and settings.recombined else None
+        if others is None or self.stills is None:
+            z_BTD, mixed = self._encode(self.encoder, observation, count)[0], None
+        else:
+            z_BTD, z_GD = self._encode(self.encoder, observation, count, self._recombined(batch, self.stills, others))
+            mixed = _Mixed(z_GD, self._gathered(others))
         target_BTD = None
         if self.teacher is not None:
             with torch.no_grad():
-                target_BTD = self._encode(self.teacher, observation, count)
-        actions = gather_batch(torch.from_numpy(batch.actions_BTA).to(self.device), self.ranks)
-        episodes = gather_batch(torch.from_numpy(batch.episode_B).to(self.device), self.ranks)
-        return z_BTD, target_BTD, actions, episodes
+                target_BTD = self._encode(self.teacher, observation, count)[0]
+        return _Seen(z_BTD, target_BTD, self._gathered(batch.actions_BTA), self._gathered(batch.episode_B), mixed)
 
-    def _encode(self, encoder: SensorEncoder, observation: Mapping[str, Tensor], count: int) -> Tensor:
-        """The heads end in batch statistics, so they see the whole batch: features are gathered, not latents."""
+    def _others(self, update: int) -> NDArray[np.int64]:
+        """Whose background this rank's share of the batch's episodes is put before, (G / ranks,)."""
+        drawn = np.random.default_rng(seed_for(self.config.seed, "recombine", update))
+        others = drawn.integers(0, self.data.num_episodes, self.config.predict.episodes)
+        return np.split(others, self.ranks.world_size)[self.ranks.rank]
+
+    def _recombined(self, batch: WindowBatch, stills: Stills, others: NDArray[np.int64]) -> dict[str, Array]:
+        """The first frame of one window an episode, before another background."""
+        every = self.config.predict.windows
+        first = {name: values[::every, 0] for name, values in batch.observations.items()}
+        return stills.recombined(first, batch.episode_B[::every], others)
+
+    def _encode(
+        self, encoder: SensorEncoder, observation: Mapping[str, Array], count: int, extra: Mapping[str, Array] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Latents (B, T, D), and those of extra readings (G, D).
+
+        The heads end in batch statistics, so they see the whole batch: features are gathered, not latents.
+        """
+        whole = gather_batch(self._features(encoder, observation).reshape(count, -1), self.ranks)
+        rows = whole.reshape(len(whole) * self.config.predict.num_frames, -1)
+        added = rows[:0] if extra is None else gather_batch(self._features(encoder, extra), self.ranks)
+        z_ND: Tensor = encoder.heads(torch.cat([rows, added]))
+        return z_ND[: len(rows)].reshape(len(whole), self.config.predict.num_frames, -1), z_ND[len(rows) :]
+
+    def _features(self, encoder: SensorEncoder, observation: Mapping[str, Array]) -> Tensor:
+        readings = {n: torch.from_numpy(np.ascontiguousarray(values)).to(self.device) for n, values in observation.items()}
         with self.compute.autocast():
-            features = encoder.features(observation)
-        whole = gather_batch(features.float().reshape(count, self.config.predict.num_frames, -1), self.ranks)
-        z_ND: Tensor = encoder.heads(whole.flatten(0, 1))
-        return z_ND.reshape(len(whole), self.config.predict.num_frames, -1)
+            return encoder.features(readings).float()
+
+    def _gathered(self, values: Array) -> Tensor:
+        return gather_batch(torch.from_numpy(values).to(self.device), self.ranks)
 
 
 def _teaches(settings: PredictConfig) -> bool:
@@ -146,9 +206,3 @@ def _remedy(settings: PredictConfig) -> str:
     if _teaches(settings):
         return "lower predict.teacher_rate, or choose another predict.regulariser"
     return "raise predict.vicreg" if settings.regulariser is Regulariser.VICREG else "raise predict.state_sigreg"
-
-
-def _still_targets(data: Dataset, scene_size: int) -> StillTargets:
-    spans = [slice(start, start + length + 1) for start, length in zip(data.starts, data.lengths, strict=True)]
-    frames = [np.concatenate([still_frame(values[span]) for values in data.sensors.values()]) for span in spans]
-    return StillTargets(np.stack(frames), scene_size)

@@ -40,13 +40,17 @@ def pointmaze(seed: int = 0) -> TrainConfig:
 
 
 def two_room_random(seed: int = 0) -> TrainConfig:
-    """Random wall and door: 3,700 wandering episodes of 64 steps (3,000 of them for training), 64 px, one thread."""
+    """Random wall and door: 3,700 wandering episodes of 64 steps (3,000 of them for training), 64 px, one thread.
+
+    No warm starts: the habit's way past a door's edge wins the same search again and again (docs/log/two-room.md).
+    """
     base = TrainConfig(seed=seed, threads=1)
     return replace(
         base,
         predict=replace(base.predict, schedule=replace(base.predict.schedule, updates=1700)),
         dynamics=replace(
-            base.dynamics, architecture=Architecture(width=256), schedule=replace(base.dynamics.schedule, updates=6500)
+            base.dynamics, architecture=Architecture(width=256), schedule=replace(base.dynamics.schedule, updates=8000)
         ),
-        heads=replace(base.heads, width=256, schedule=replace(base.heads.schedule, updates=2500)),
+        heads=replace(base.heads, width=256, schedule=replace(base.heads.schedule, updates=4000)),
+        agent=replace(base.agent, warm_start=False, search=replace(base.agent.search, horizon=4)),
     )

@@ -46,7 +46,7 @@ def learned_heads(
     if graph is not None:
         places = places_of(graph.scene_GC, graph.state_GNE)
     else:
-        places = imagine_places(latents, frozen, actions, settings, generator_for(config.seed, "places"))
+        places = imagine_places(latents, frozen, habit.space, settings, generator_for(config.seed, "places"))
     material = Material(latents, frozen, actions, places)
     critics = critic_learner(critic, habit, material, graph, settings)
     habits = habit_learner(critic, habit, material, settings)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from forethought.dynamics.base import Dynamics
+from forethought.training.alike import draw_scenes, episode_scenes
 from forethought.training.config import HeadsConfig
-from forethought.training.graphs import reachable_states
-from forethought.training.heads import some_episodes
 from forethought.training.latents import Latents
+from forethought.types import Space
 
-TOGETHER, POOL = 16, 3000
+TOGETHER = 16
 
 
 @final
@@ -37,18 +37,14 @@ class Places:
 
 @torch.inference_mode()
 def imagine_places(
-    latents: Latents, dynamics: Dynamics, actions_KA: Tensor, settings: HeadsConfig, generator: torch.Generator
+    latents: Latents, dynamics: Dynamics, space: Space, settings: HeadsConfig, generator: torch.Generator
 ) -> Places:
-    """As many scenes and states as the configuration says, seen in the log or reached from there in imagination."""
-    device = actions_KA.device  # the random stream stays on the CPU
-    pool = latents.z_ND[torch.randint(len(latents.z_ND), (POOL,), generator=generator), latents.scene_size :].to(device)
-    scenes, states = [], []
+    """As many scenes and states as the configuration says."""
+    every_scene, parts = episode_scenes(latents), []
     for first in range(0, settings.scenes, TOGETHER):
-        drawn = some_episodes(latents, min(TOGETHER, settings.scenes - first), generator)
-        scene, own = (part.to(device) for part in drawn)
-        scenes.append(scene)
-        states.append(reachable_states(dynamics, scene, own, pool, settings.nodes, actions_KA, generator))
-    return places_of(torch.cat(scenes), torch.cat(states))
+        size = (min(TOGETHER, settings.scenes - first), settings.nodes)
+        parts.append(draw_scenes(latents, dynamics, space, every_scene, size, generator))
+    return places_of(torch.cat([scene for scene, _ in parts]), torch.cat([state for _, state in parts]))
 
 
 def places_of(scene_GC: Tensor, state_GNE: Tensor) -> Places:
