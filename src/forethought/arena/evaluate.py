@@ -31,7 +31,7 @@ def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode:
         config.agent,
         mode="habit" if mode == "habit" else "plan",
         cost="latent" if mode == "latent" else "critic",
-        warm_start=mode != "latent",
+        warm_start=config.agent.warm_start and mode != "latent",
     )
     return assemble(parts, spec, replace(config, agent=thinking))
 
