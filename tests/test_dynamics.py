@@ -115,6 +115,25 @@ def test_memory_knows_what_one_observation_does_not_show() -> None:
     assert momentum_error("transformer") < 0.2
 
 
+def test_momentum_knows_what_the_last_block_set_in_motion() -> None:
+    torch.manual_seed(0)
+    errors = {}
+    for family in ("residual_mlp", "momentum"):
+        dynamics = build_dynamics(Architecture(family, 32, 2), 1, 0, 1)
+        optimizer = torch.optim.Adam(dynamics.parameters(), 1e-2)
+        for _ in range(150):
+            z, pushes = torch.randn(128, 1), torch.rand(128, 1, 3, 1) * 2 - 1
+            last = torch.rand(128, 1) * 2 - 1
+            moved = pushes[:, 0, :, :] + 0.5 * torch.cat([last.unsqueeze(1), pushes[:, 0, :-1]], 1)  # half of a push goes on
+            memory = dynamics.update(z, dynamics.initial_memory(z), last, z)
+            error = (dynamics.imagine(z, memory, pushes)[:, 0] - (z.unsqueeze(1) + moved.cumsum(1))).square().mean()
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+        errors[family] = error.item()
+    assert errors["momentum"] < 0.02 < 0.05 < errors["residual_mlp"]
+
+
 def test_unknown_family_is_named() -> None:
     with pytest.raises(UsageError, match="Did you mean 'gru'"):
         build_dynamics(Architecture("gruu"), 4, 0, 1)

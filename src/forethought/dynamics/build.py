@@ -9,12 +9,14 @@ from typing import Annotated, final
 from forethought.config import Count, OneOf
 from forethought.dynamics.base import Dynamics
 from forethought.dynamics.gru import GRUDynamics
+from forethought.dynamics.momentum import MomentumMLP
 from forethought.dynamics.residual_mlp import ResidualMLP
 from forethought.dynamics.transformer import TransformerDynamics
 from forethought.errors import unknown_name
 
 FAMILIES: dict[str, Callable[[int, int, int, int, int], Dynamics]] = {
     "residual_mlp": ResidualMLP,
+    "momentum": MomentumMLP,
     "gru": GRUDynamics,
     "transformer": TransformerDynamics,
 }

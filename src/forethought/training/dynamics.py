@@ -73,7 +73,7 @@ class DynamicsStage(Stage):
         actions = self.latents.action_NA[torch.from_numpy(steps[:, :-1])].to(device)
         wanted = self.latents.z_ND[torch.from_numpy(steps[:, 1:])].to(device)[..., self.latents.scene_size :]
         z_BD = z_BD.to(device)
-        imagined = self.dynamics.imagine(z_BD, self.dynamics.initial_memory(z_BD), actions.unsqueeze(1))[:, 0]
+        imagined = self.dynamics.imagine(z_BD, remembered(self.dynamics, self.latents, rows, z_BD), actions.unsqueeze(1))[:, 0]
         error_BH = (imagined[..., self.latents.scene_size :] - wanted).square().mean(-1)
         self.error_B = error_BH.detach().mean(-1)
         uniform = self.error_B[int(len(rows) * self.settings.surprising) :]
@@ -114,3 +114,16 @@ class DynamicsStage(Stage):
         rows = torch.from_numpy(self.starts_N[:: max(1, len(self.starts_N) // 4096)])
         change = self.latents.z_ND[rows + self.latents.frameskip] - self.latents.z_ND[rows]
         return float(change[:, self.latents.scene_size :].square().mean().sqrt())
+
+
+def remembered(dynamics: Dynamics, latents: Latents, rows: np.ndarray[tuple[int], np.dtype[np.int64]], z_BD: Tensor) -> Tensor:
+    """What the dynamics remembers at some rows, of the block before each; an episode's first blocks have none before them."""
+    empty = dynamics.initial_memory(z_BD)
+    if not dynamics.memory_size:
+        return empty
+    earlier = rows - latents.frameskip
+    inside = earlier >= latents.starts_E[latents.episode_of(rows)]
+    at = torch.from_numpy(np.where(inside, earlier, rows))
+    before, action = latents.z_ND[at].to(z_BD), latents.action_NA[at].to(z_BD)
+    memory = dynamics.update(before, dynamics.initial_memory(before), action, z_BD)
+    return torch.where(torch.from_numpy(inside).to(z_BD.device).unsqueeze(-1), memory, empty)
