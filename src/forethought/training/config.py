@@ -48,6 +48,7 @@ class PredictConfig:
     scene_moves: Weight = 1.0
     recombined: Weight = 2.0
     straighten: Weight = 0.0
+    picture: Weight = 0.0
 
 
 @final

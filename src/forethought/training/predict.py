@@ -18,6 +18,7 @@ from forethought.dynamics.base import Dynamics
 from forethought.errors import CollapseError
 from forethought.objectives.ema import follow
 from forethought.objectives.inverse import InverseHead, inverse_error
+from forethought.objectives.picture import PictureHead
 from forethought.objectives.prediction import prediction_error, unchanged_error
 from forethought.objectives.rank import effective_rank
 from forethought.objectives.recombine import state_gap
@@ -47,12 +48,16 @@ class _Mixed:
 @final
 @dataclass(frozen=True)
 class _Seen:
-    """An update's latents (B, T, D), a teacher's for the same frames if there is one, action blocks, each row's episode."""
+    """An update's latents (B, T, D), a teacher's for the same frames if there is one, action blocks, each row's episode.
+
+    `picture_NP`: what the state has to show of each frame, if it has to.
+    """
 
     z_BTD: Tensor
     target_BTD: Tensor | None
     actions_BTA: Tensor
     episode_B: Tensor
+    picture_NP: Tensor | None
     mixed: _Mixed | None
 
 
@@ -77,11 +82,12 @@ class PredictStage(Stage):
         self.stills = measure_stills(data) if encoder.scene_size else None
         self.still = StillTargets(self.stills.targets(), encoder.scene_size).to(self.device) if self.stills else None
         self.teacher = copy.deepcopy(encoder).requires_grad_(False) if _teaches(settings) else None
+        self.picture = PictureHead(data.spec.sensors, state_size).to(self.device) if settings.picture else None
         self.recent: Tensor | None = None
 
     def modules(self) -> Mapping[str, nn.Module]:
         own = {"encoder": self.encoder, "dynamics": self.dynamics, "inverse": self.inverse}
-        sometimes = {"still": self.still, "teacher": self.teacher}
+        sometimes = {"still": self.still, "teacher": self.teacher, "picture": self.picture}
         return {**own, **{name: module for name, module in sometimes.items() if module is not None}}
 
     def trained(self) -> list[nn.Parameter]:
@@ -101,6 +107,9 @@ class PredictStage(Stage):
         if self.still is not None:
             parts |= self._scene_parts(seen, self.still)
             weights |= {"still": settings.still, "scene_moves": settings.scene_moves, "recombined": settings.recombined}
+        if self.picture is not None and seen.picture_NP is not None:
+            parts["picture"] = self.picture(state_BTE.flatten(0, 1), seen.picture_NP)
+            weights["picture"] = settings.picture
         if settings.straighten and seen.z_BTD.shape[1] > 2:
             parts["curvature"] = curvature(state_BTE)
             weights["curvature"] = settings.straighten
@@ -161,7 +170,13 @@ class PredictStage(Stage):
         if self.teacher is not None:
             with torch.no_grad():
                 target_BTD = self._encode(self.teacher, observation, count)[0]
-        return _Seen(z_BTD, target_BTD, self._gathered(batch.actions_BTA), self._gathered(batch.episode_B), mixed)
+        actions, episodes = self._gathered(batch.actions_BTA), self._gathered(batch.episode_B)
+        return _Seen(z_BTD, target_BTD, actions, episodes, self._picture(observation), mixed)
+
+    def _picture(self, observation: Mapping[str, Array]) -> Tensor | None:
+        if self.picture is None:
+            return None
+        return gather_batch(self.picture.target(self._readings(observation)), self.ranks)
 
     def _others(self, update: int) -> NDArray[np.int64]:
         """Whose background this rank's share of the batch's episodes is put before, (G / ranks,)."""
@@ -189,9 +204,11 @@ class PredictStage(Stage):
         return z_ND[: len(rows)].reshape(len(whole), self.config.predict.num_frames, -1), z_ND[len(rows) :]
 
     def _features(self, encoder: SensorEncoder, observation: Mapping[str, Array]) -> Tensor:
-        readings = {n: torch.from_numpy(np.ascontiguousarray(values)).to(self.device) for n, values in observation.items()}
         with self.compute.autocast():
-            return encoder.features(readings).float()
+            return encoder.features(self._readings(observation)).float()
+
+    def _readings(self, observation: Mapping[str, Array]) -> dict[str, Tensor]:
+        return {n: torch.from_numpy(np.ascontiguousarray(values)).to(self.device) for n, values in observation.items()}
 
     def _gathered(self, values: Array) -> Tensor:
         return gather_batch(torch.from_numpy(values).to(self.device), self.ranks)
