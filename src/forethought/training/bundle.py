@@ -105,6 +105,8 @@ def load_parts(
     load_modules(folder.stage_file("predict"), {"encoder": parts.encoder})
     load_modules(folder.stage_file("dynamics"), {"dynamics": parts.model.dynamics})
     load_modules(folder.stage_file("heads"), {"critic": parts.critic, "habit": parts.habit})
+    if config.practice is not None:
+        load_modules(folder.stage_file("practice"), {"habit": parts.habit})
     for module in (parts.model, parts.critic, parts.habit):
         module.eval().requires_grad_(False)
     whole = replace(parts, probe=load_probe(folder))
@@ -123,5 +125,6 @@ def load_agent(
 
 def assemble(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> ForethoughtAgent:
     """An agent from parts: searching on the critic, or on raw latent distance if `agent.cost` says so."""
-    cost: Cost = GoalDistance() if config.agent.cost == "latent" else CriticCost(parts.critic)
+    latent = config.agent.cost == "latent"
+    cost: Cost = GoalDistance(path_weight=config.agent.path_weight) if latent else CriticCost(parts.critic)
     return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent, parts.probe)

@@ -44,7 +44,7 @@ class Clock:
 
     def share(self, stage: str, used: float = 0.0) -> float | None:
         """Seconds of wall clock for a stage, the `used` ones of earlier calls among them; None without a clock."""
-        if self.seconds is None:
+        if self.seconds is None or stage not in SHARES:  # a stage that is not on the dial keeps to its updates
             return None
         left = self.seconds * (1 - CALIBRATION) - (self.spent() - used) - sum(self.expected.values())
         waiting = sum(share for name, share in SHARES.items() if not self.run.is_finished(name))

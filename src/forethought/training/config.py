@@ -32,6 +32,7 @@ class PredictConfig:
 
     `regulariser` keeps states apart, weighed by `state_sigreg` (both SIGRegs) or `vicreg`; a teacher follows at `teacher_rate`.
     `still`, `scene_moves` and `recombined` are of use, and are paid for, only with a scene half.
+    `picture`: the state half also reads a coarse picture of its own moment (`objectives/picture.py`).
     """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
@@ -143,6 +144,23 @@ class DecoderConfig:
 
 @final
 @dataclass(frozen=True)
+class PracticeConfig:
+    """The habit practises in imagination, after the heads (`training/practice.py`).
+
+    Trials of `horizon` blocks towards goals up to `far` blocks on; `on_the_way` weighs the mean distance against the last one;
+    distances below `smooth` count little.
+    """
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(updates=1000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5))
+    batch_size: Count = 256
+    horizon: Count = 8
+    far: Count = 8
+    on_the_way: Weight = 0.3
+    smooth: Positive = 0.02
+
+
+@final
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole run. `frameskip` environment actions make one block.
 
@@ -164,6 +182,7 @@ class TrainConfig:
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    practice: PracticeConfig | None = None
     agent: AgentConfig = field(default_factory=AgentConfig)
 
 

@@ -43,6 +43,7 @@ from forethought.training.held_out import HeldOutFrames, HeldOutLatents
 from forethought.training.landmarks import graph_of_log
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
 from forethought.training.learners.build import heads_stage
+from forethought.training.practice import PracticeStage
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Progress, Silent, Watcher
@@ -137,6 +138,9 @@ class _Job:
         self._stage(dynamics, self.config.dynamics.schedule)
         parts.model.dynamics.requires_grad_(False)
         self._stage(self._heads(latents, parts), self.config.heads.schedule)
+        if self.config.practice is not None:
+            practice = PracticeStage(latents, parts.model.dynamics, parts.habit, self.config, self.config.practice)
+            self._stage(practice, self.config.practice.schedule)
         probes = self._look(data, latents, held_out, held_out_latents)
         self._calibrate(held_out, held_out_latents, parts, probes)
 
