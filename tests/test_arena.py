@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forethought.arena.evaluate import evaluate
+from forethought.arena.evaluate import agent_in_mode, evaluate
 from forethought.arena.protocol import evaluate as evaluate_agent
 from forethought.arena.protocol import evaluate_rule
 from forethought.arena.statistics import mcnemar, percentile, wilson
 from forethought.arena.tasks import make_task
+from forethought.costs.goal import GoalDistance
 from forethought.errors import UsageError
-from forethought.training.bundle import load_agent
+from forethought.training.bundle import load_agent, load_parts
 
 
 @settings(max_examples=50, deadline=None, database=None)
@@ -94,3 +96,11 @@ def test_evaluation_writes_figures(run: Path) -> None:
 def test_unknown_task_is_named() -> None:
     with pytest.raises(UsageError, match="Did you mean 'two-room-fixed-v1'"):
         make_task("two-room-fixed")
+
+
+def test_a_run_plans_on_its_own_cost_and_its_rival_as_published(run: Path) -> None:
+    spec, config, parts = load_parts(run)
+    own = replace(config, agent=replace(config.agent, cost="latent", path_weight=0.2))
+    assert agent_in_mode(parts, spec, own, "plan").cost == GoalDistance(path_weight=0.2)
+    rival = agent_in_mode(parts, spec, own, "latent")
+    assert rival.cost == GoalDistance() and not rival.config.warm_start

@@ -16,7 +16,7 @@ from forethought.config import checked, from_json, read_json, to_json
 from forethought.errors import ConfigError, DataError, ForethoughtError, RunError, UsageError
 from forethought.training.bundle import load_agent
 from forethought.training.config import TrainConfig
-from forethought.training.recipes import two_room_fixed, two_room_random
+from forethought.training.recipes import pusht_pixels, two_room_fixed, two_room_random
 from forethought.training.train import train
 
 FIELDS: dict[str, tuple[dict[str, Any], str]] = {
@@ -101,7 +101,7 @@ def test_a_file_that_is_no_config(tmp_path: Path, name: str) -> None:
 
 
 def test_good_configs_pass_unchanged() -> None:
-    for config in (TrainConfig(), small_config(), two_room_fixed(3), two_room_random()):
+    for config in (TrainConfig(), small_config(), two_room_fixed(3), two_room_random(), pusht_pixels(1)):
         assert checked(config) == config == from_json(TrainConfig, to_json(config))
 
 

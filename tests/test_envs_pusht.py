@@ -68,6 +68,8 @@ def test_the_pusher_is_reproducible_and_moves_the_block(env: pusht.PushT) -> Non
     touched = np.mean([episode.metadata["touch"].mean() for episode in first])
     assert touched > 0.15
     assert not np.array_equal(first[0].actions, first[1].actions)
+    (last,) = pusht.record(4, 60, seed=3, first=3)
+    assert last.id == first[3].id and np.array_equal(last.actions, first[3].actions)
 
 
 def test_wrong_states_and_sizes_say_what_to_do(env: pusht.PushT) -> None:

@@ -19,8 +19,8 @@ from forethought.training.config import PracticeConfig
 from forethought.training.dynamics import remembered
 from forethought.training.latents import Latents
 from forethought.training.practice import PracticeStage
+from forethought.training.schedule import Schedule
 from forethought.training.train import train
-from forethought.training.trainer import Schedule
 from forethought.types import BoxSpace
 
 

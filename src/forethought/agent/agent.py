@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from forethought.agent.aim import aim_now, options_for, shortfall
-from forethought.config import OneOf
+from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
 from forethought.errors import UsageError
 from forethought.habits.policy import Habit, HabitProposal
@@ -42,7 +42,8 @@ from forethought.world_model import LatentWorldModel
 @final
 @dataclass(frozen=True)
 class AgentConfig:
-    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent".
+    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent", a plan's
+    last distance and by `path_weight` the mean of those on the way.
 
     `hold_noise`: CEM tries one action through a block, not another in every frame of it.
     """
@@ -53,6 +54,7 @@ class AgentConfig:
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
     warm_start: bool = True
     hold_noise: bool = False
+    path_weight: Annotated[float, Between(0.0)] = 0.0
 
 
 @final

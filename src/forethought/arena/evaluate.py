@@ -24,13 +24,14 @@ MODES = ("plan", "habit", "latent")
 
 
 def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode: str) -> ForethoughtAgent:
-    """The run's agent as one of MODES. Raises UsageError for another name."""
+    """The run's agent as one of MODES; "latent" searches as published planners do. Raises UsageError for another name."""
     if mode not in MODES:
         raise unknown_name("mode", mode, MODES)
     thinking = replace(
         config.agent,
         mode="habit" if mode == "habit" else "plan",
-        cost="latent" if mode == "latent" else "critic",
+        cost="latent" if mode == "latent" else config.agent.cost,
+        path_weight=0.0 if mode == "latent" else config.agent.path_weight,
         warm_start=config.agent.warm_start and mode != "latent",
     )
     return assemble(parts, spec, replace(config, agent=thinking))

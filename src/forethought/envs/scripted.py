@@ -32,7 +32,7 @@ def _two_room(random: bool, policy: str) -> Script:
 
 
 def _push_t(first: int, count: int, steps: int, seed: int) -> Iterator[Episode]:
-    return islice(pusht.record(count, steps, seed), first, None)
+    return pusht.record(count, steps, seed, first=first)
 
 
 def _navigate(maze: str) -> Script:
