@@ -43,7 +43,7 @@ from forethought.world_model import LatentWorldModel
 @dataclass(frozen=True)
 class AgentConfig:
     """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent", a plan's
-    last distance and by `path_weight` the mean of those on the way.
+    last distance (`passing`: its least, for goals that need only be passed) and by `path_weight` the mean of those on the way.
 
     `hold_noise`: CEM tries one action through a block, not another in every frame of it.
     """
@@ -55,6 +55,7 @@ class AgentConfig:
     warm_start: bool = True
     hold_noise: bool = False
     path_weight: Annotated[float, Between(0.0)] = 0.0
+    passing: bool = False
 
 
 @final

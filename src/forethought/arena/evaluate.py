@@ -32,6 +32,7 @@ def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode:
         mode="habit" if mode == "habit" else "plan",
         cost="latent" if mode == "latent" else config.agent.cost,
         path_weight=0.0 if mode == "latent" else config.agent.path_weight,
+        passing=config.agent.passing and mode != "latent",
         warm_start=config.agent.warm_start and mode != "latent",
     )
     return assemble(parts, spec, replace(config, agent=thinking))

@@ -14,22 +14,17 @@ from forethought.types import Rollout, Target
 @final
 @dataclass(frozen=True)
 class GoalDistance:
-    """Squared distance of the state parts at the last step; `path_weight` adds its mean over the path, `nearest_weight` its
-    least value on the path (of use where passing through the goal is enough).
+    """Squared distance of the state parts at the last step, or, for a goal that need only be passed, where the path comes
+    nearest; `path_weight` adds its mean over the path.
     """
 
     path_weight: float = 0.0
-    nearest_weight: float = 0.0
-    last_weight: float = 1.0
+    passing: bool = False
 
     def __call__(self, rollout: Rollout, actions_BSHA: Tensor, target: Target) -> Tensor:
         if target.z_BD is None:
             raise UsageError("GoalDistance needs a goal with a latent; got a reward goal. Use a reward cost")
         start = rollout.start.scene_size
         gap_BSH = (rollout.z_BSHD[..., start:] - target.z_BD[:, None, None, start:]).square().mean(-1)
-        cost_BS = self.last_weight * gap_BSH[..., -1]
-        if self.path_weight:
-            cost_BS = cost_BS + self.path_weight * gap_BSH.mean(-1)
-        if self.nearest_weight:
-            cost_BS = cost_BS + self.nearest_weight * gap_BSH.amin(-1)
-        return cost_BS
+        cost_BS = gap_BSH.amin(-1) if self.passing else gap_BSH[..., -1]
+        return cost_BS + self.path_weight * gap_BSH.mean(-1) if self.path_weight else cost_BS

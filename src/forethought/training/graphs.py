@@ -46,7 +46,7 @@ def imagine_graph(
     landed = [s.reshape(scenes, nodes * count, size) for s in _follow(dynamics, z, action, reach + 1, size)]
     move = (landed[0] - state_GNE.repeat_interleave(count, 1)).norm(dim=-1).median()
     distance = torch.full((scenes, nodes, nodes), UNREACHED, device=z.device)
-    limit = snap * _gap(state_GNE)
+    limit = snap * mean_gap(state_GNE)
     origin = (torch.arange(scenes)[:, None] * nodes + torch.arange(nodes).repeat_interleave(count)[None]) * nodes
     origin, which = origin.to(z.device), torch.arange(count, device=z.device).repeat(nodes)
     for blocks in range(1, reach + 1):
@@ -84,7 +84,8 @@ def shortest_paths_(distance_GNN: Tensor) -> Tensor:
     return distance_GNN
 
 
-def _gap(state_GNE: Tensor) -> Tensor:
+def mean_gap(state_GNE: Tensor) -> Tensor:
+    """Mean distance from a node to its second neighbour (near-duplicates would shrink the first), scalar."""
     own = torch.eye(state_GNE.shape[1], device=state_GNE.device) * UNREACHED
-    nearest = (torch.cdist(state_GNE, state_GNE) + own).topk(2, largest=False).values
+    nearest = (torch.cdist(state_GNE, state_GNE) + own).topk(min(2, state_GNE.shape[1] - 1), largest=False).values
     return nearest[..., -1].mean()

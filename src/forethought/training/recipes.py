@@ -33,7 +33,7 @@ def pointmaze(seed: int = 0) -> TrainConfig:
         base,
         encoder=EncoderConfig(scene_size=0, state_size=16, features=128),
         predict=replace(base.predict, schedule=Schedule(updates=800, learning_rate=2e-3, decay=0.5)),
-        dynamics=replace(base.dynamics, schedule=replace(base.dynamics.schedule, updates=1200)),
+        dynamics=replace(base.dynamics, schedule=replace(base.dynamics.schedule, updates=2500)),
         heads=replace(
             base.heads, critic=CriticKind.MAP, schedule=replace(base.heads.schedule, updates=400, learning_rate=2e-3)
         ),
