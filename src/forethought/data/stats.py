@@ -18,6 +18,7 @@ PERCENTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 _CHUNK = 4096
 _SAMPLE = 20_000
 _FRAMES = 4096
+_USUAL = 2048
 
 
 @final
@@ -71,6 +72,17 @@ def measure(dataset: Dataset) -> Statistics:
     taken[dataset.ends()] = False
     actions = (part[keep] for part, keep in _pairs(dataset.actions_NA, taken))
     return Statistics(sensors, _column("actions", actions, _every(dataset.actions_NA)))
+
+
+def usual_frame(frames_NHWC: Array) -> tuple[NDArray[np.float32], float]:
+    """The mean frame (H, W, C) and the root mean square difference from it, of about 2,048 evenly spaced frames."""
+    some = frames_NHWC[:: max(1, len(frames_NHWC) // _USUAL)]
+    total, squares = np.zeros(some.shape[1:]), np.zeros(some.shape[1:])
+    for at in range(0, len(some), 256):
+        chunk = some[at : at + 256].astype(np.float32)
+        total, squares = total + chunk.sum(0), squares + np.square(chunk).sum(0)
+    usual = total / len(some)
+    return usual.astype(np.float32), float(np.sqrt(np.mean(squares / len(some) - np.square(usual)).clip(0)))
 
 
 def _every(values: Array) -> int:

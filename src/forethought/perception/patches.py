@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forethought.perception.image import ImageBody
+
 
 @final
-class PatchPyramid(nn.Module):
+class PatchPyramid(ImageBody):
     """uint8 images (B, H, W, C) to features (B, F): square patches, then merges until the grid is 2x2, then one layer."""
 
     def __init__(self, shape: tuple[int, ...], width: int, features: int) -> None:
-        super().__init__()
+        super().__init__(shape)
         height, across, channels = shape
         self.patch = 8 if max(height, across) <= 96 else 16
         self.grid = tuple(2 * max(1, round(-(-side // self.patch) / 2 + 1e-6)) for side in (height, across))
@@ -28,17 +29,18 @@ class PatchPyramid(nn.Module):
         self.last = nn.Linear(rows * columns * width * 2**merges, features)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        image = functional.pad(image_BHWC, self.padding) if any(self.padding) else image_BHWC
-        # Centred on a bright background, about unit scale: x / 64 - 2, folded into the layer to spare passes over the pixels.
-        weight = self.embed.weight / 64
-        bias = torch.sub(self.embed.bias, self.embed.weight.sum(1), alpha=2)
-        x = functional.silu(functional.linear(self._patches(image).to(weight.dtype), weight, bias))
+        # Centred as `ImageBody.centred`, but folded into the layer, to spare passes over the pixels.
+        weight = self.embed.weight / self.spread
+        usual_PW = self.embed.bias - functional.linear(self._patches(self.usual_HWC[None]), weight)
+        embedded = functional.linear(self._patches(image_BHWC).to(weight.dtype), weight)
+        x = functional.silu(embedded.view(len(image_BHWC), *usual_PW.shape) + usual_PW)
         for merge in self.merges:
-            x = functional.silu(merge(x.view(x.shape[0] // 4, -1)))
-        return functional.silu(self.last(x.view(image.shape[0], -1)))
+            x = functional.silu(merge(x.view(len(x), x.shape[1] // 4, -1)))
+        return functional.silu(self.last(x.flatten(1)))
 
     def _patches(self, image_BHWC: Tensor) -> Tensor:
         """Patches (B x rows x columns, pixels), the four of a 2x2 block in a row at every scale, so that merging is a view."""
+        image_BHWC = functional.pad(image_BHWC, self.padding) if any(self.padding) else image_BHWC
         merges, (rows, columns) = len(self.merges), self.grid
         twos = (2,) * merges
         split = (-1, rows >> merges, *twos, self.patch, columns >> merges, *twos, self.patch * image_BHWC.shape[-1])

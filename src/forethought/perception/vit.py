@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forethought.perception.image import ImageBody
+
 
 @final
-class VisionTransformer(nn.Module):
+class VisionTransformer(ImageBody):
     """uint8 images (B, H, W, C) to features (B, F): patches, learned positions, pre-norm blocks, mean, one layer."""
 
     def __init__(self, shape: tuple[int, ...], width: int, features: int, depth: int = 4, heads: int = 4) -> None:
-        super().__init__()
+        super().__init__(shape)
         height, across, channels = shape
         self.patch = 8 if max(height, across) <= 96 else 16
         rows, columns = -(-height // self.patch), -(-across // self.patch)
@@ -26,6 +28,7 @@ class VisionTransformer(nn.Module):
         self.last = nn.Linear(width, features)
 
     def forward(self, image_BHWC: Tensor) -> Tensor:
-        x = functional.pad(image_BHWC, self.padding) if any(self.padding) else image_BHWC
-        x = self.embed(x.permute(0, 3, 1, 2).float().div_(64).sub_(2.0)).flatten(2).transpose(1, 2)
+        image = self.centred(image_BHWC)
+        image = functional.pad(image, self.padding) if any(self.padding) else image
+        x = self.embed(image.permute(0, 3, 1, 2)).flatten(2).transpose(1, 2)
         return functional.silu(self.last(self.blocks(x + self.positions).mean(1)))

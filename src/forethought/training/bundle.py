@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import nn
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
@@ -19,13 +20,14 @@ from forethought.costs.goal import GoalDistance
 from forethought.costs.temporal import Critic
 from forethought.data.dataset import Dataset
 from forethought.data.schema import spec_from_json
-from forethought.data.stats import measure
+from forethought.data.stats import measure, usual_frame
 from forethought.dynamics.base import Dynamics
 from forethought.dynamics.build import build_dynamics
 from forethought.errors import RunError
 from forethought.habits.policy import Habit
 from forethought.perception.build import build_encoder
 from forethought.perception.fusion import SensorEncoder
+from forethought.perception.image import ImageBody
 from forethought.perception.probe import Probe
 from forethought.perception.vectors import VectorNet
 from forethought.training.checkpoint import load_modules
@@ -72,10 +74,13 @@ def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str,
 
 
 def normalise(parts: Parts, data: Dataset) -> None:
-    """Give every vector sensor's encoder the log's mean and deviation."""
-    vectors = [
-        (n, body) for n, body in zip(parts.encoder.names, parts.encoder.bodies, strict=True) if isinstance(body, VectorNet)
-    ]
+    """Give every vector sensor's encoder the log's mean and deviation, every camera's its mean frame."""
+    bodies = dict(zip(parts.encoder.names, parts.encoder.bodies, strict=True))
+    vectors = [(name, body) for name, body in bodies.items() if isinstance(body, VectorNet)]
+    for name, body in bodies.items():
+        if isinstance(body, ImageBody):
+            usual, deviation = usual_frame(data.sensors[name])
+            body.normalise(torch.from_numpy(usual), deviation)
     if vectors:  # measuring pixels takes seconds, and would be for nothing
         statistics = measure(data)
         for name, body in vectors:
@@ -125,6 +130,8 @@ def load_agent(
 
 def assemble(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> ForethoughtAgent:
     """An agent from parts: searching on the critic, or on raw latent distance if `agent.cost` says so."""
-    latent = config.agent.cost == "latent"
-    cost: Cost = GoalDistance(path_weight=config.agent.path_weight) if latent else CriticCost(parts.critic)
+    if config.agent.cost == "latent":
+        cost: Cost = GoalDistance(config.agent.path_weight, config.agent.passing)
+    else:
+        cost = CriticCost(parts.critic, passing=config.agent.passing)
     return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent, parts.probe)
