@@ -97,7 +97,7 @@ def _holds(evaluation: Path, count: int, modes: tuple[str, ...]) -> bool:
     """Is that file an evaluation of so many pairs in these modes?"""
     if not evaluation.exists():
         return False
-    found = {entry["agent"]: entry["n"] + entry["solved_at_start"] for entry in json.loads(evaluation.read_text())["results"]}
+    found = {entry["agent"]: entry["n"] for entry in json.loads(evaluation.read_text())["results"]}
     return all(found.get(mode) == count for mode in modes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import final
 
@@ -24,11 +25,13 @@ def coarse(image_NHWC: Tensor, cells: int) -> Tensor:
 class PictureHead(nn.Module):
     """Decodes states (N, E) to the coarse pictures of all cameras. It serves training alone, and is thrown away."""
 
-    def __init__(self, sensors: Sequence[Sensor], state_size: int, cells: int = 16, width: int = 256) -> None:
+    def __init__(self, sensors: Sequence[Sensor], state_size: int, cells: int = 16, width: int = 512) -> None:
         super().__init__()
         self.cameras, self.cells = tuple(s for s in sensors if s.kind is SensorKind.IMAGE), cells
         blank = {s.name: torch.zeros(1, *s.shape, dtype=torch.uint8) for s in self.cameras}
-        self.net = nn.Sequential(nn.Linear(state_size, width), nn.SiLU(), nn.Linear(width, self.target(blank).shape[1]))
+        pairs = itertools.pairwise((state_size, width, width, width))
+        hidden = [module for before, after in pairs for module in (nn.Linear(before, after), nn.SiLU())]
+        self.net = nn.Sequential(*hidden, nn.Linear(width, self.target(blank).shape[1]))
 
     def target(self, observation: Mapping[str, Tensor]) -> Tensor:
         """What it should say, (N, P)."""

@@ -74,11 +74,13 @@ def build_parts(spec: ExperienceSpec, config: TrainConfig, modules: Mapping[str,
 
 
 def normalise(parts: Parts, data: Dataset) -> None:
-    """Give every vector sensor's encoder the log's mean and deviation, every camera's its mean frame."""
+    """Give every vector sensor's encoder the log's mean and deviation, and, where the scene never changes, every camera's its
+    mean frame. Where layouts differ, the mean of them is nobody's background, and did not help (docs/log/two-room.md).
+    """
     bodies = dict(zip(parts.encoder.names, parts.encoder.bodies, strict=True))
     vectors = [(name, body) for name, body in bodies.items() if isinstance(body, VectorNet)]
     for name, body in bodies.items():
-        if isinstance(body, ImageBody):
+        if isinstance(body, ImageBody) and not parts.encoder.scene_size:
             usual, deviation = usual_frame(data.sensors[name])
             body.normalise(torch.from_numpy(usual), deviation)
     if vectors:  # measuring pixels takes seconds, and would be for nothing
