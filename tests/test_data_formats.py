@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from forethought.data.durable import JournalledFile, journal_of, recover
 from forethought.data.experience import Experience
 from forethought.data.formats import formats
 from forethought.data.formats.hdf5 import Hdf5Reader, Hdf5Writer
+from forethought.data.schema import spec_from_json, spec_to_json
 from forethought.errors import ContractError, DataError, UsageError
 from forethought.testing.reader import check_format, check_reader, check_same
 from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
@@ -96,7 +99,8 @@ def logs(draw: st.DrawFn) -> tuple[ExperienceSpec, list[Episode]]:
         sensors.append(Sensor(name, kind, shape, draw(st.sampled_from(kinds[kind])), 9 * (kind is SensorKind.TOKENS)))
     bound = draw(st.floats(0.1, 1e6))
     space = draw(st.sampled_from([BoxSpace((-bound, 0.0), (bound, 1 / 3)), DiscreteSpace(4)]))
-    spec = ExperienceSpec(tuple(sensors), space, draw(st.booleans()), draw(st.none() | st.floats(0.1, 100)))
+    tasks = tuple(draw(st.lists(st.text(max_size=9), max_size=2, unique=True)))
+    spec = ExperienceSpec(tuple(sensors), space, draw(st.booleans()), draw(st.none() | st.floats(0.1, 100)), tasks)
     ids = draw(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), max_size=3, unique=True))
     return spec, [draw(episodes(spec, name)) for name in ids]
 
@@ -123,6 +127,14 @@ def test_round_trips_are_lossless(tmp_path: Path, suffix: str, log: tuple[Experi
     assert found.ids() == tuple(one.id for one in wrote)
     for a, b in zip(wrote, found, strict=True):
         check_same(a, b)
+
+
+def test_specs_written_before_there_were_tasks_are_read(tmp_path: Path) -> None:
+    spec = replace(SPEC, tasks=("push the dot", "zieh den Würfel"))
+    assert spec_from_json(spec_to_json(spec), tmp_path) == spec
+    old = json.loads(spec_to_json(spec))
+    del old["tasks"]
+    assert spec_from_json(json.dumps(old), tmp_path) == SPEC
 
 
 def test_same_log_same_bytes_and_formats_convert(tmp_path: Path) -> None:

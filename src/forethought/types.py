@@ -116,12 +116,16 @@ class DiscreteSpace(Space):
 @final
 @dataclass(frozen=True)
 class ExperienceSpec:
-    """What every episode of a log has in common."""
+    """What every episode of a log has in common.
+
+    `tasks`: what was asked for, in words; an episode's metadata "task_index", (T+1,) int64, says which held when.
+    """
 
     sensors: tuple[Sensor, ...]
     action_space: Space
     has_reward: bool = False
     steps_per_second: float | None = None
+    tasks: tuple[str, ...] = ()
 
     def sensor(self, name: str) -> Sensor:
         """The sensor of that name. Raises KeyError."""

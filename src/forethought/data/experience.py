@@ -12,10 +12,14 @@ from forethought.types import Episode, ExperienceSpec
 
 
 class Experience(ABC):
-    """A log: a spec and episodes that can be opened one by one, so that logs larger than memory work."""
+    """A log: a spec and episodes that can be opened one by one, so that logs larger than memory work.
+
+    `dropped`: what the file holds and the episodes do not, one sentence for people each.
+    """
 
     spec: ExperienceSpec
     path: Path | None = None  # where it lies, for error messages
+    dropped: tuple[str, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:

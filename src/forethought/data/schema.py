@@ -49,14 +49,13 @@ class SpecRecord:
     actions: ActionRecord
     has_reward: bool = False
     steps_per_second: float | None = None
+    tasks: tuple[str, ...] = ()
 
 
 def spec_to_json(spec: ExperienceSpec) -> str:
     """The spec as JSON text; `spec_from_json` is its exact inverse."""
-    record = SpecRecord(
-        FORMAT, VERSION, spec.sensors, _action_record(spec.action_space), spec.has_reward, spec.steps_per_second
-    )
-    return to_json(record)
+    actions = _action_record(spec.action_space)
+    return to_json(SpecRecord(FORMAT, VERSION, spec.sensors, actions, spec.has_reward, spec.steps_per_second, spec.tasks))
 
 
 def spec_from_json(text: str, path: Path, place: str = "spec") -> ExperienceSpec:
@@ -69,7 +68,8 @@ def spec_from_json(text: str, path: Path, place: str = "spec") -> ExperienceSpec
         raise DataError(f"got format {record.format!r}, expected {FORMAT!r}; is this another program's file?", path, place)
     if record.version != VERSION:
         raise DataError(f"got schema version {record.version}, expected {VERSION}; upgrade forethought", path, place)
-    spec = ExperienceSpec(record.sensors, _space(record.actions, path, place), record.has_reward, record.steps_per_second)
+    space = _space(record.actions, path, place)
+    spec = ExperienceSpec(record.sensors, space, record.has_reward, record.steps_per_second, record.tasks)
     return check_spec(spec, path, place)
 
 
