@@ -74,6 +74,24 @@ def _describe(path: Path) -> str:
         return f"a file of {size} bytes that begins with {file.read(8)!r}"
 
 
+def _robomimic_reader() -> Reader:
+    from forethought.data.formats.robomimic import RobomimicReader
+
+    return RobomimicReader()
+
+
+def _d4rl_reader() -> Reader:
+    from forethought.data.formats.d4rl import D4rlReader
+
+    return D4rlReader()
+
+
+def _worldmodel_reader() -> Reader:
+    from forethought.data.formats.worldmodel import WorldModelReader
+
+    return WorldModelReader()
+
+
 def _hdf5_reader() -> Reader:
     from forethought.data.formats.hdf5 import Hdf5Reader
 
@@ -98,5 +116,8 @@ def _npz_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
     return NpzWriter(path, spec, durable=durable)
 
 
+# The dialects of HDF5 look inside, so they come before our own, which answers for all that is left.
+for _name, _reader in (("robomimic", _robomimic_reader), ("d4rl", _d4rl_reader), ("stable-worldmodel", _worldmodel_reader)):
+    register_format(Format(_name, (".h5", ".hdf5"), _reader))
 register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))

@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
 import h5py
 import numpy as np
 
-from forethought.data.durable import JournalledFile, ReadOnlyFile, recover
+from forethought.data.durable import JournalledFile, recover
 from forethought.data.experience import Experience
-from forethought.data.schema import (
-    FORMAT,
-    VERSION,
-    check_episode,
-    check_numbers,
-    explain,
-    natural,
-    spec_from_json,
-    spec_to_json,
-)
+from forethought.data.formats.hdf5_file import BROKEN, Hdf5File, looks_like_hdf5, reading
+from forethought.data.schema import FORMAT, VERSION, check_episode, explain, spec_from_json, spec_to_json
 from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damaged files
 _LIBVER = ("v108", "v108")  # compact groups, and a superblock without the "open for writing" mark that outlives a kill
-_SPARSE = 2000  # declared bytes per stored byte that no honest compression reaches
-
-
-@contextmanager
-def _reading(path: Path, place: str) -> Iterator[None]:
-    """What h5py raises on damaged files, as a DataError."""
-    try:
-        yield
-    except _BROKEN as error:
-        raise DataError(f"cannot be read ({explain(error)}); copy the file again", path, place) from None
 
 
 @final
 class Hdf5Reader:
-    """Reads HDF5 logs of our schema."""
+    """Reads HDF5 logs of our schema, and answers for HDF5 that is of no known dialect."""
 
     name = "hdf5"
     suffixes = (".h5", ".hdf5")
 
     def detect(self, path: Path) -> bool:
-        """Does it start like HDF5 (user blocks allowed)?"""
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
-            head = file.read(2048 + len(_SIGNATURE))
-        return any(head[start:].startswith(_SIGNATURE) for start in (0, 512, 1024, 2048))
+        """Does it start like HDF5? Registered after the dialects, which look inside and leave our own files alone."""
+        return looks_like_hdf5(path)
 
     def open(self, path: Path) -> Experience:
         """Open the log; first finishes what a killed writer had committed."""
@@ -67,17 +42,12 @@ class Hdf5Experience(Experience):
 
     def __init__(self, path: Path) -> None:
         self.path: Path = path
-        try:
-            self._file = h5py.File(ReadOnlyFile(path), "r")
-        except OSError as error:
-            raise DataError(f"is not a whole HDF5 file ({explain(error)}); copy it again", path) from None
-        with _reading(path, "/"):
-            self.spec = _read_spec(self._file, path)
-            episodes = self._file.get("episodes")
-            self._names = sorted(episodes or (), key=natural)
-        if not isinstance(episodes, h5py.Group):
+        self._file = Hdf5File(path)
+        with reading(path, "/"):
+            self.spec = _spec_of(self._file.root.attrs, path)
+        self._names = self._file.names("episodes")
+        if not isinstance(self._file.find("episodes"), h5py.Group):
             raise DataError("the group 'episodes' is missing; put one group per episode there", path, "/")
-        self._episodes = episodes
 
     def __len__(self) -> int:
         return len(self._names)
@@ -86,65 +56,49 @@ class Hdf5Experience(Experience):
         return tuple(self._length(name) for name in self._names)
 
     def ids(self) -> tuple[str, ...]:
-        return tuple(self._id(name) for name in self._names)
+        return tuple(self._file.text(_place(name), "id", name) for name in self._names)
 
     def episode(self, index: int) -> Episode:
         if not -len(self) <= index < len(self):
             raise IndexError(f"episode {index} of {len(self)}")
         name = self._names[index]
-        with _reading(self.path, _place(name)):
+        with reading(self.path, _place(name)):
             episode = self._read(self._group(name), name)
         return check_episode(episode, self.spec, self.path, _place(name))
 
     def _group(self, name: str) -> Any:
-        with _reading(self.path, _place(name)):
-            group = self._episodes[name]
+        group = self._file.find(_place(name))
         if not isinstance(group, h5py.Group):
             raise DataError(
                 "got a dataset, expected a group with observations and actions; see docs/data.md", self.path, _place(name)
             )
         return group
 
-    def _id(self, name: str) -> str:
-        with _reading(self.path, _place(name)):
-            return _text(self._group(name), "id", name)
-
     def _length(self, name: str) -> int:
-        with _reading(self.path, _place(name)):
-            actions = self._group(name).get("actions")
+        self._group(name)
+        actions = self._file.find(f"{_place(name)}/actions")
         if not isinstance(actions, h5py.Dataset) or not actions.shape:
             raise DataError("'actions' is missing; store one row per step", self.path, _place(name))
         return int(actions.shape[0])
 
     def _read(self, group: Any, name: str) -> Episode:
-        place = _place(name)
+        place, file = _place(name), self._file
         for needed in ("observations", "actions"):
             if needed not in group:
                 raise DataError(f"'{needed}' is missing; see the schema in docs/data.md", self.path, place)
         return Episode(
-            id=_text(group, "id", name),
-            observations=self._arrays(group["observations"], f"{place}/observations"),
-            actions=self._array(group["actions"], f"{place}/actions"),
-            rewards=self._array(group["rewards"], f"{place}/rewards") if "rewards" in group else None,
+            id=file.text(place, "id", name),
+            observations=self._arrays(f"{place}/observations"),
+            actions=file.array(f"{place}/actions"),
+            rewards=file.array(f"{place}/rewards") if "rewards" in group else None,
             terminated=bool(group.attrs.get("terminated", False)),
             truncated=bool(group.attrs.get("truncated", True)),
-            metadata=self._arrays(group["metadata"], f"{place}/metadata") if "metadata" in group else {},
+            metadata=self._arrays(f"{place}/metadata") if "metadata" in group else {},
         )
 
-    def _arrays(self, group: Any, place: str) -> Mapping[str, Array]:
-        if not isinstance(group, h5py.Group):
-            raise DataError("got a dataset, expected a group with one dataset per name; see docs/data.md", self.path, place)
-        return {name: self._array(group[name], f"{place}/{name}") for name in group}
-
-    def _array(self, dataset: Any, place: str) -> Array:
-        if not isinstance(dataset, h5py.Dataset):
-            raise DataError("got a group, expected a dataset; see docs/data.md", self.path, place)
-        check_numbers(np.empty(0, dataset.dtype), self.path, place)
-        if dataset.nbytes > 2**20 and dataset.nbytes > _SPARSE * dataset.id.get_storage_size():
-            size = f"{dataset.nbytes:,} bytes declared, {dataset.id.get_storage_size():,} stored"
-            raise DataError(f"{size}: the data is not there; write it again", self.path, place)
-        result: Array = dataset[()]
-        return np.asarray(result)
+    def _arrays(self, place: str) -> Mapping[str, Array]:
+        self._file.group(place)
+        return {name: self._file.array(f"{place}/{name}") for name in self._file.names(place)}
 
 
 @final
@@ -161,7 +115,7 @@ class Hdf5Writer:
             self._file = h5py.File(self._disk, "w" if new else "r+", libver=_LIBVER)
             if not new:
                 self._continue()
-        except _BROKEN as error:
+        except BROKEN as error:
             self._disk.close()
             raise DataError(f"cannot be continued ({explain(error)}); choose a new path", path) from None
         except DataError:
@@ -205,10 +159,11 @@ class Hdf5Writer:
             raise
 
     def _continue(self) -> None:
-        found = _read_spec(self._file, self._path)
+        with reading(self._path, "/"):
+            found = _spec_of(self._file.attrs, self._path)
         if found != self._spec:
             raise DataError("holds a log with another spec; choose a new path, or the same sensors and actions", self._path)
-        self._ids = {_text(group, "id", name) for name, group in self._file["episodes"].items()}
+        self._ids = {str(group.attrs.get("id", name)) for name, group in self._file["episodes"].items()}
 
     def _commit(self) -> None:
         self._file.flush()
@@ -233,21 +188,17 @@ def _write_episode(group: Any, episode: Episode) -> None:
             folder.create_dataset(key, data=np.ascontiguousarray(values))
 
 
-def _read_spec(file: Any, path: Path) -> ExperienceSpec:
-    missing = [name for name in ("format", "version", "spec") if name not in file.attrs]
+def _spec_of(attributes: Any, path: Path) -> ExperienceSpec:
+    missing = [name for name in ("format", "version", "spec") if name not in attributes]
     if missing:
         raise DataError(
             f"the attributes {missing} are missing: HDF5, but not our schema; see docs/data.md for how to convert", path, "/"
         )
-    if file.attrs["format"] != FORMAT or str(file.attrs["version"]) != str(VERSION):
-        got = f"format {file.attrs['format']!r} version {file.attrs['version']}"
+    if attributes["format"] != FORMAT or str(attributes["version"]) != str(VERSION):
+        got = f"format {attributes['format']!r} version {attributes['version']}"
         raise DataError(f"got {got}, expected {FORMAT!r} version {VERSION}; upgrade forethought, or convert it", path, "/")
-    return spec_from_json(_text(file, "spec", ""), path, "attribute 'spec'")
-
-
-def _text(group: Any, name: str, default: str) -> str:
-    value = group.attrs.get(name, default)
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    text = attributes["spec"]
+    return spec_from_json(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text), path, "attribute 'spec'")
 
 
 def _place(name: str) -> str:
