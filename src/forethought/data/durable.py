@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import shutil
 import struct
 import sys
 import zlib
@@ -33,7 +35,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"cannot be written ({error.strerror or error}); free space or choose another place", path) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+
+
+def final_name(path: Path) -> str:
+    """The name that a log being written by `atomic_path` will have in the end; any other path's own name."""
+    found = re.fullmatch(r"\.(.+)\.\d+\.tmp", path.name)
+    return found.group(1) if found else path.name
 
 
 def _about(error: DataError, path: Path) -> DataError:

@@ -40,7 +40,7 @@ def check_format(format: Format, folder: Path) -> None:
     for number, space in enumerate((BoxSpace((-1.0, 0.0), (1.0, 5.0)), DiscreteSpace(3))):
         spec, episodes = _example(space)
         for durable in (True, False):
-            path = folder / f"log-{number}-{durable}{format.suffixes[0]}"
+            path = folder / f"log-{number}-{durable}{''.join(format.suffixes[:1])}"
             for part in (episodes[:2], episodes[2:]) if durable else (episodes,):
                 writer = format.writer(path, spec, durable)
                 for episode in part:

@@ -104,6 +104,18 @@ def _hdf5_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
     return Hdf5Writer(path, spec, durable=durable)
 
 
+def _minari_reader() -> Reader:
+    from forethought.data.formats.minari import MinariReader
+
+    return MinariReader()
+
+
+def _minari_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
+    from forethought.data.formats.minari_write import MinariWriter
+
+    return MinariWriter(path, spec, durable=durable)
+
+
 def _npz_reader() -> Reader:
     from forethought.data.formats.npz import NpzReader
 
@@ -121,3 +133,4 @@ for _name, _reader in (("robomimic", _robomimic_reader), ("d4rl", _d4rl_reader),
     register_format(Format(_name, (".h5", ".hdf5"), _reader))
 register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
+register_format(Format("minari", (), _minari_reader, _minari_writer))

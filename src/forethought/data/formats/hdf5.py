@@ -16,7 +16,7 @@ from forethought.data.schema import FORMAT, VERSION, check_episode, explain, spe
 from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec
 
-_LIBVER = ("v108", "v108")  # compact groups, and a superblock without the "open for writing" mark that outlives a kill
+LIBVER = ("v108", "v108")  # compact groups, and a superblock without the "open for writing" mark that outlives a kill
 
 
 @final
@@ -112,7 +112,7 @@ class Hdf5Writer:
         self._disk = _open_disk(path, durable)
         new = self._disk.seek(0, 2) == 0
         try:
-            self._file = h5py.File(self._disk, "w" if new else "r+", libver=_LIBVER)
+            self._file = h5py.File(self._disk, "w" if new else "r+", libver=LIBVER)
             if not new:
                 self._continue()
         except BROKEN as error:

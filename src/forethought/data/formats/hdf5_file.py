@@ -79,14 +79,14 @@ class Hdf5File:
 
     def group(self, where: str) -> Node:
         """The group at a path. Raises DataError."""
-        found = self._there(where)
+        found = self.node(where)
         if not isinstance(found, h5py.Group):
             raise DataError("got a dataset, expected a group with one dataset per name; see docs/data.md", self.path, where)
         return found
 
     def dataset(self, where: str) -> Node:
         """The dataset of numbers at a path, whatever its size. Raises DataError."""
-        found = self._there(where)
+        found = self.node(where)
         if not isinstance(found, h5py.Dataset):
             raise DataError("got a group, expected a dataset; see docs/data.md", self.path, where)
         with reading(self.path, where):
@@ -116,10 +116,11 @@ class Hdf5File:
     def text(self, where: str, attribute: str, default: str = "") -> str:
         """A text attribute of a group or dataset."""
         with reading(self.path, where):
-            value = self._there(where).attrs.get(attribute, default)
+            value = self.node(where).attrs.get(attribute, default)
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
-    def _there(self, where: str) -> Node:
+    def node(self, where: str) -> Node:
+        """The group or dataset at a path, whatever it holds. Raises DataError."""
         found = self.find(where)
         if found is None:
             raise DataError("is missing; see docs/data.md for the layout", self.path, where)
