@@ -14,7 +14,7 @@ from forethought.cli.output import Debug, Json, emit, guarded
 if TYPE_CHECKING:
     from forethought.data.check import Finding, Summary
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a log, and look at it.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show, convert and cut logs.")
 Log = Annotated[Path, typer.Argument(help="A log: HDF5, NPZ, or a folder of NPZ.")]
 
 

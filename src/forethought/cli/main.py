@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 import forethought
-from forethought.cli import bench, collect, config, data, demo, doctor, evaluate, train
+from forethought.cli import bench, collect, config, data, data_copy, demo, doctor, evaluate, train
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("demo", short_help="The whole path in a few minutes, and a report.")(demo.demo)
-app.add_typer(data.app, name="data", short_help="Check a log, and look at it.")
+app.add_typer(data.app, name="data", short_help="Check, show, convert and cut logs.")
+data.app.command("import", short_help="A log of any format into our own layout.")(data_copy.import_)
+data.app.command("export", short_help="A log into another format.")(data_copy.export)
 app.command("collect", short_help="Record episodes from an environment.")(collect.collect)
 app.command("train", short_help="From a log to an agent.")(train.train)
 app.command("config", short_help="Print a training's configuration.")(config.config)
