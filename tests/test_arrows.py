@@ -12,7 +12,7 @@ import forethought
 ROOT = Path(forethought.__file__).parent
 LAYERS = (
     {"types", "errors", "config"},
-    {"data"},
+    {"data", "record"},
     {"perception", "dynamics", "objectives", "world_model"},
     {"costs", "memory", "surprise"},
     {"planning", "habits"},

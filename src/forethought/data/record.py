@@ -69,14 +69,14 @@ def record_episode(
     raw, info = env.reset(seed=int(for_env.generate_state(1)[0] >> 1))
     act = policy(env, np.random.Generator(np.random.PCG64(for_policy)))
     observation = to_sensors(raw, env.observation_space)
-    seen, infos, actions, rewards = [observation], [_named(info)], [], []
+    seen, infos, actions, rewards = [observation], [named(info)], [], []
     terminated = truncated = False
     while not (terminated or truncated):
         action = act(observation, info)
         raw, reward, terminated, truncated, info = env.step(action)
         observation = to_sensors(raw, env.observation_space)
         seen.append(observation)
-        infos.append(_named(info))
+        infos.append(named(info))
         actions.append(to_logged(action, env.action_space))
         rewards.append(float(reward))
         truncated = truncated or (max_steps is not None and len(actions) >= max_steps)
@@ -187,7 +187,7 @@ def _reading(value: Any, space: gymnasium.Space[Any]) -> Array:
     return np.array(array, dtype=sensor.dtype).reshape(-1)
 
 
-def _named(info: Mapping[str, Any]) -> dict[str, Array]:
+def named(info: Mapping[str, Any]) -> dict[str, Array]:
     """The numbers among an `info`."""
     numbers = {k: np.array(v) for k, v in info.items() if isinstance(v, (np.ndarray, np.generic, float, int, bool))}
     return {name: values for name, values in numbers.items() if values.dtype.kind in "biuf" and "/" not in name}
