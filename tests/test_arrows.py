@@ -11,7 +11,7 @@ import forethought
 
 ROOT = Path(forethought.__file__).parent
 LAYERS = (
-    {"types", "errors", "config"},
+    {"types", "errors", "config", "grammar"},
     {"data", "record"},
     {"perception", "dynamics", "objectives", "world_model"},
     {"costs", "memory", "surprise"},

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
-from forethought.costs.grammar import Above, Both, Either, Expression, Name, Not, parse
 from forethought.costs.predicate import PredicateCost, canonical, read_predicate
 from forethought.errors import UsageError
+from forethought.grammar import Above, Both, Either, Expression, Name, Not, parse
 from forethought.testing import check_agent, check_cost
 from forethought.types import Mode, ReachPredicate
 

@@ -9,11 +9,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from forethought.costs.grammar import Above, Both, Expression, Name, Not, Term, names_in, parse
-from forethought.errors import unknown_name
+from forethought.grammar import Above, Both, Expression, Name, Not, Term, canonical, names_in, parse
 from forethought.types import Rollout, Target
-
-AXES = {".x": "[0]", ".y": "[1]", ".z": "[2]"}
 
 
 @final
@@ -50,20 +47,6 @@ class Predicate:
     def _unit(self, above: Above) -> float:
         terms = [term for term in (above.left, above.right) if isinstance(term, Name)]
         return max((self.unit_Q[self.names.index(canonical(term.text, self.names))] for term in terms), default=1.0)
-
-
-def canonical(name: str, names: tuple[str, ...]) -> str:
-    """The quantity that a name means: itself, or with .x, .y, .z for [0], [1], [2]. Raises UsageError.
-
-    >>> canonical("position.y", ("position[0]", "position[1]"))
-    'position[1]'
-    """
-    if name in names:
-        return name
-    numbered = next((name[: -len(axis)] + index for axis, index in AXES.items() if name.endswith(axis)), name)
-    if numbered not in names:
-        raise unknown_name("quantity", name, names)
-    return numbered
 
 
 def read_predicate(text: str, names: tuple[str, ...], unit_Q: tuple[float, ...] | None = None) -> Predicate:

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
-from forethought.errors import UsageError
+from forethought.errors import UsageError, unknown_name
 
 EXAMPLE = 'write it like "position.x > 0.8 and not (position.y < 0.5 or battery <= 20)"'
 DEEPEST = 50
+AXES = {".x": "[0]", ".y": "[1]", ".z": "[2]"}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])"
     r"|(?P<name>[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*)|(?P<sign>[<>]=?|==|!=|[()]))"
@@ -90,6 +91,20 @@ def names_in(expression: Expression) -> Iterator[str]:
     else:
         for part in expression.parts:
             yield from names_in(part)
+
+
+def canonical(name: str, names: tuple[str, ...]) -> str:
+    """The quantity that a name means: itself, or with .x, .y, .z for [0], [1], [2]. Raises UsageError.
+
+    >>> canonical("position.y", ("position[0]", "position[1]"))
+    'position[1]'
+    """
+    if name in names:
+        return name
+    numbered = next((name[: -len(axis)] + index for axis, index in AXES.items() if name.endswith(axis)), name)
+    if numbered not in names:
+        raise unknown_name("quantity", name, names)
+    return numbered
 
 
 @final
