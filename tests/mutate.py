@@ -34,6 +34,12 @@ def _dialect(name: str) -> Builder:
     return build
 
 
+def _replay_buffer(folder: Path) -> Path:
+    import test_data_replay_buffer
+
+    return test_data_replay_buffer.buffer(folder / "log.zarr", 2)
+
+
 def _copy(source: str) -> Builder:
     return lambda folder: Path(shutil.copytree(FIXTURES / source, folder / "log"))
 
@@ -46,6 +52,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("stable-worldmodel", _dialect("stable-worldmodel")),
     ("minari-hdf5", _copy("minari/hdf5/fixture/pointmaze-umaze-v0")),
     ("minari-arrow", _copy("minari/arrow/fixture/pointmaze-umaze-v0")),
+    ("replay-buffer", _replay_buffer),
 ]
 
 

@@ -116,6 +116,12 @@ def _minari_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
     return MinariWriter(path, spec, durable=durable)
 
 
+def _replay_buffer_reader() -> Reader:
+    from forethought.data.formats.replay_buffer import ReplayBufferReader
+
+    return ReplayBufferReader()
+
+
 def _npz_reader() -> Reader:
     from forethought.data.formats.npz import NpzReader
 
@@ -132,5 +138,6 @@ def _npz_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
 for _name, _reader in (("robomimic", _robomimic_reader), ("d4rl", _d4rl_reader), ("stable-worldmodel", _worldmodel_reader)):
     register_format(Format(_name, (".h5", ".hdf5"), _reader))
 register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
+register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader))  # before npz, which claims every zip
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
