@@ -218,4 +218,4 @@ def _check_rewards(episode: Episode, spec: ExperienceSpec, path: Path | None, pl
 
 def explain(error: Exception) -> str:
     """An unexpected reading error in one line."""
-    return str(error) if isinstance(error, ForethoughtError) else f"{type(error).__name__}: {error}".splitlines()[0]
+    return str(error) if isinstance(error, ForethoughtError) else f"{type(error).__name__}: {error}".splitlines()[0][:300]
