@@ -5,9 +5,10 @@
 Frames: a textured background and a disc that moves, so that codecs have something to do. Every layout holds the same
 episodes and gives the same windows. Warm figures are per second of processor time, so that a busy machine changes them
 little; cold ones (the files dropped from the page cache with posix_fadvise, then opened) are of the wall clock. p99 is of
-one random window, warm; `of_memcpy`: beside one contiguous copy of as many bytes, batch by batch (medians). "h5py,
-chunked" reads as stable-worldmodel's HDF5Dataset does: the whole span of 4 x 5 rows from a file held open with a chunk
-cache of 256 MiB, then every fifth of them; chunks of h5py's own choice, and of one frame, gzipped.
+one random window, warm; `of_memcpy`: beside one contiguous copy of as many bytes of the map, batch by batch (medians). The h5py
+rows read as stable-worldmodel's HDF5Dataset does: the whole span of 4 x 5 rows from a file held open, then every fifth.
+Their chunk cache is a tenth of the file (its 256 MiB would hold all of this small log, which no real log lets it); chunks
+are of h5py's own choice, or of one frame, gzipped.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def _ours(path: Path) -> Read:
 
 
 def _flat_hdf5(path: Path) -> Read:
-    pixels = h5py.File(path, "r", swmr=True, rdcc_nbytes=256 * 2**20)["pixels"]
+    pixels = h5py.File(path, "r", swmr=True, rdcc_nbytes=path.stat().st_size // 10)["pixels"]
     return lambda episode, row: pixels[episode * ROWS + row : episode * ROWS + row + SKIP * FRAMES][::SKIP]
 
 
@@ -203,25 +204,25 @@ def drop(path: Path) -> None:
 
 
 def timed(
-    read: Read | ReadBatch, whole: bool, frames: np.ndarray, seconds: float, clock: Clock = time.process_time
+    read: Read | ReadBatch, whole: bool, episodes: int, plain: np.ndarray, seconds: float, clock: Clock = time.process_time
 ) -> tuple[list[float], list[float], list[float]]:
     """Seconds of each batch, of each call in it, and of one contiguous copy of as many bytes, made right after each batch."""
-    flat, began = frames.reshape(-1, *frames.shape[2:]), clock()
+    began = clock()
     batches: list[float] = []
     calls: list[float] = []
     copies: list[float] = []
     while not batches or clock() - began < seconds:
-        episode_B, row_B = picks(len(frames), len(batches))
+        episode_B, row_B = picks(episodes, len(batches))
         before = clock()
         if whole:
             read(episode_B, row_B)  # type: ignore[arg-type]
         else:
             calls += _together(read, episode_B[:FEW], row_B[:FEW], clock)
         after = clock()
-        flat[int(row_B[0]) : int(row_B[0]) + BATCH * FRAMES].copy()
+        plain[int(row_B[0]) : int(row_B[0]) + BATCH * FRAMES].copy()
         batches.append((after - before) * (1 if whole else BATCH / FEW))
         copies.append(clock() - after)
-    return batches, calls or [_one(read, i, len(frames)) for i in range(300)], copies
+    return batches, calls or [_one(read, i, episodes) for i in range(300)], copies
 
 
 def _together(read: Any, episode_B: np.ndarray, row_B: np.ndarray, clock: Clock) -> list[float]:
@@ -243,10 +244,11 @@ def measure(size: int, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         for what, path, opened, whole in layouts(frames, Path(name)):
             drop(path)
-            cold, _, _ = timed(opened(path), whole, frames, 0, time.perf_counter)
+            cold, _, _ = timed(opened(path), whole, len(frames), frames.reshape(-1, *frames.shape[2:]), 0, time.perf_counter)
             read = opened(path)
-            timed(read, whole, frames, 0)
-            batches, calls, copies = timed(read, whole, frames, seconds)
+            plain = np.asarray(np.load(Path(name) / "map" / "sensor-0.npy", mmap_mode="r"))
+            timed(read, whole, len(frames), plain, 0)
+            batches, calls, copies = timed(read, whole, len(frames), plain, seconds)
             files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
             size_on_disk, warm = sum(file.stat().st_size for file in files), float(np.median(batches))
             rows[what] = {

@@ -1,4 +1,4 @@
-"""Writes the README's table of bars from scores/: python -m benchmarks.table
+"""Writes the README's table of bars, and the table of layouts in docs/data.md, from scores/: python -m benchmarks.table
 
 A figure that has no file says "not measured yet"; a figure that misses its bar says so.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bars: python -m benchmarks.table -->", "<!-- end of bars -->"
+SPEED_BEGIN, SPEED_END = "<!-- layouts: python -m benchmarks.table -->", "<!-- end of layouts -->"
 ABSENT = "*not measured yet*"
 Scores = dict[str, Any]
 
@@ -161,13 +162,33 @@ def _cell(row: Row, scores: Path) -> str:
     return "; ".join(map(str, row.read(json.loads(path.read_text(encoding="utf-8")))))
 
 
-def rewritten(page: str, block: str) -> str:
+def speed_table(scores: Path = ROOT / "scores") -> str:
+    """The table of layouts in docs/data.md, from scores/data_speed.json."""
+    sizes = json.loads((scores / "data_speed.json").read_text(encoding="utf-8"))["pixels"]
+    lines = ["| layout | pixels | size, of raw | windows/s warm | of memcpy | p99 of one | windows/s cold | the Dataset is |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for size, rows in sizes.items():
+        for name, row in rows.items():
+            warm, cold = row["warm_windows_per_second"], row["cold_windows_per_second"]
+            cells = (
+                name,
+                size,
+                f"{row['of_raw']:.2f}",
+                f"{warm:,.0f}",
+                f"{100 * row['of_memcpy']:.1f} %",
+                f"{row['p99_ms']:.2g} ms",
+            )
+            lines.append(f"| {' | '.join(cells)} | {cold:,.0f} | {row['dataset_is_times']:,.0f} × as fast |")
+    return "\n".join(lines)
+
+
+def rewritten(page: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with its block between the markers replaced."""
-    head, _, rest = page.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    if not rest or END not in rest:
-        raise SystemExit(f"the page lacks '{BEGIN}' or '{END}'; put both back")
-    return f"{head}{BEGIN}\n\n{block}\n\n{END}{tail}"
+    head, _, rest = page.partition(begin)
+    _, _, tail = rest.partition(end)
+    if not rest or end not in rest:
+        raise SystemExit(f"the page lacks '{begin}' or '{end}'; put both back")
+    return f"{head}{begin}\n\n{block}\n\n{end}{tail}"
 
 
 def _share(interval: dict[str, float]) -> str:
@@ -185,3 +206,5 @@ def _percent(scores: Scores, size: str) -> str:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(rewritten(readme.read_text(encoding="utf-8"), table()), encoding="utf-8")
+    data = ROOT / "docs" / "data.md"
+    data.write_text(rewritten(data.read_text(encoding="utf-8"), speed_table(), SPEED_BEGIN, SPEED_END), encoding="utf-8")

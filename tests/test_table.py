@@ -23,6 +23,12 @@ def test_the_readme_agrees_with_the_scores(table: ModuleType) -> None:
     assert table.rewritten(page, table.table()) == page, "run: python -m benchmarks.table"
 
 
+def test_the_table_of_layouts_agrees_with_the_scores(table: ModuleType) -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    shown = table.rewritten(page, table.speed_table(), table.SPEED_BEGIN, table.SPEED_END)
+    assert shown == page, "run: python -m benchmarks.table"
+
+
 def interval(share: float) -> dict[str, float]:
     return {"share": share, "low": share - 0.01, "high": min(1.0, share + 0.01)}
 
