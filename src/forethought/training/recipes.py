@@ -62,21 +62,23 @@ def pusht_pixels(seed: int = 0) -> TrainConfig:
     """Push-T: 1,500 weakly pushing episodes of 100 steps (1,190 of them for training), 64 px, one thread.
 
     The T moves rarely and is most of what matters, so the latent is large, spreads over the whole log, and reads the picture;
-    what the T does depends on how fast the agent comes, so the dynamics remembers the last block.
+    what the T does depends on how fast the agent comes, so the dynamics remembers the last block. A goal counts when passed.
     """
     base, falling = TrainConfig(seed=seed, threads=1, frameskip=3), Schedule(1, 1e-3, weight_decay=1e-4, decay=0.5)
     return replace(
         base,
         encoder=EncoderConfig(scene_size=0, state_size=64),
         predict=PredictConfig(
-            schedule=Schedule(updates=600, learning_rate=3e-3, decay=0.5),
-            regulariser=Regulariser.SIGREG, state_sigreg=0.02, inverse=2.0, picture=2.0,
+            schedule=Schedule(updates=2500, learning_rate=3e-3, decay=0.5),
+            regulariser=Regulariser.SIGREG, state_sigreg=0.05, inverse=2.0, picture=2.0,
         ),
         dynamics=DynamicsConfig(
-            schedule=replace(falling, updates=2500, learning_rate=3e-3),
+            schedule=replace(falling, updates=6000, learning_rate=3e-3),
             horizon=4, architecture=Architecture("momentum", 256, 3),
         ),
-        heads=HeadsConfig(schedule=replace(falling, updates=150), scenes=16, nodes=64, width=256),
-        practice=PracticeConfig(schedule=replace(falling, updates=800), horizon=8, far=9),
-        agent=AgentConfig(cost="latent", path_weight=0.2, search=SearchConfig(num_samples=48, iterations=3, horizon=7)),
+        heads=HeadsConfig(schedule=replace(falling, updates=20), scenes=16, nodes=64, width=256),
+        practice=PracticeConfig(schedule=replace(falling, updates=1200), horizon=8, far=9),
+        agent=AgentConfig(
+            cost="latent", passing=True, hold_noise=True, search=SearchConfig(num_samples=256, iterations=5, horizon=7),
+        ),
     )  # fmt: skip
