@@ -45,6 +45,8 @@ class AgentConfig:
     """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent", a plan's
     last distance (`passing`: its least, for goals that need only be passed) and by `path_weight` the mean of those on the way.
 
+    `warm_start`: the habit's way and the old plan compete with every search. It saves samples where both can be trusted; where
+    they are wrong in one place (a door's edge), they win the same search again and again, so it is off until asked for.
     `hold_noise`: CEM tries one action through a block, not another in every frame of it.
     """
 
@@ -52,7 +54,7 @@ class AgentConfig:
     cost: Annotated[str, OneOf("cost", ("critic", "latent"))] = "critic"
     method: Annotated[str, OneOf("planner", {**CONTINUOUS, **DISCRETE})] = "cem"
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
-    warm_start: bool = True
+    warm_start: bool = False
     hold_noise: bool = False
     path_weight: Annotated[float, Between(0.0)] = 0.0
     passing: bool = False

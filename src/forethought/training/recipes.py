@@ -23,6 +23,7 @@ def two_room_fixed(seed: int = 0) -> TrainConfig:
         predict=PredictConfig(schedule=Schedule(updates=800, learning_rate=2e-3), state_sigreg=0.02, inverse=3.0),
         dynamics=DynamicsConfig(schedule=Schedule(updates=2500, learning_rate=3e-3, weight_decay=1e-4, decay=0.5)),
         heads=HeadsConfig(schedule=Schedule(updates=2000, learning_rate=1e-3, weight_decay=1e-4, decay=0.5), scenes=48),
+        agent=replace(base.agent, warm_start=True),
     )
 
 
@@ -37,7 +38,9 @@ def pointmaze(seed: int = 0) -> TrainConfig:
         heads=replace(
             base.heads, critic=CriticKind.MAP, schedule=replace(base.heads.schedule, updates=400, learning_rate=2e-3)
         ),
-        agent=replace(base.agent, hold_noise=True, search=SearchConfig(num_samples=32, iterations=1, horizon=3)),
+        agent=replace(
+            base.agent, warm_start=True, hold_noise=True, search=SearchConfig(num_samples=32, iterations=1, horizon=3)
+        ),
     )
 
 
@@ -54,7 +57,7 @@ def two_room_random(seed: int = 0) -> TrainConfig:
             base.dynamics, architecture=Architecture(width=256), schedule=replace(base.dynamics.schedule, updates=8000)
         ),
         heads=replace(base.heads, width=256, schedule=replace(base.heads.schedule, updates=4000)),
-        agent=replace(base.agent, warm_start=False, search=replace(base.agent.search, horizon=4)),
+        agent=replace(base.agent, search=replace(base.agent.search, horizon=4)),
     )
 
 
@@ -79,6 +82,7 @@ def pusht_pixels(seed: int = 0) -> TrainConfig:
         heads=HeadsConfig(schedule=replace(falling, updates=20), scenes=16, nodes=64, width=256),
         practice=PracticeConfig(schedule=replace(falling, updates=1200), horizon=8, far=9),
         agent=AgentConfig(
-            cost="latent", passing=True, hold_noise=True, search=SearchConfig(num_samples=256, iterations=5, horizon=7),
+            cost="latent", passing=True, warm_start=True, hold_noise=True,
+            search=SearchConfig(num_samples=256, iterations=5, horizon=7),
         ),
     )  # fmt: skip
