@@ -104,3 +104,6 @@ def test_a_run_plans_on_its_own_cost_and_its_rival_as_published(run: Path) -> No
     assert agent_in_mode(parts, spec, own, "plan").cost == GoalDistance(path_weight=0.2)
     rival = agent_in_mode(parts, spec, own, "latent")
     assert rival.cost == GoalDistance() and not rival.config.warm_start
+    passing = replace(config, agent=replace(config.agent, passing=True))
+    assert agent_in_mode(parts, spec, passing, "plan").cost.passing
+    assert not agent_in_mode(parts, spec, passing, "latent").cost.passing
