@@ -14,10 +14,12 @@ __all__ = ["Experience", "Reader", "Writer", "open_log", "open_writer", "write_l
 
 
 def open_log(path: str | os.PathLike[str]) -> Experience:
-    """Open a log of any known format. Raises DataError with file and place."""
+    """Open a log of any known format, at a path or a URL (extra `cloud`). Raises DataError with file and place."""
     from forethought.data.formats import detect_format
+    from forethought.data.remote import fetch, url_of
 
-    found = as_path(path)
+    url = url_of(path)
+    found = fetch(url) if url else as_path(path)
     _check_readable(found)
     return detect_format(found).reader().open(found)
 
