@@ -40,6 +40,12 @@ def _replay_buffer(folder: Path) -> Path:
     return test_data_replay_buffer.buffer(folder / "log.zarr", 2)
 
 
+def _bag(folder: Path) -> Path:
+    import test_data_mcap
+
+    return test_data_mcap.bag(folder / "log.mcap", 0.8)
+
+
 def _copy(source: str) -> Builder:
     return lambda folder: Path(shutil.copytree(FIXTURES / source, folder / "log"))
 
@@ -53,6 +59,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("minari-hdf5", _copy("minari/hdf5/fixture/pointmaze-umaze-v0")),
     ("minari-arrow", _copy("minari/arrow/fixture/pointmaze-umaze-v0")),
     ("replay-buffer", _replay_buffer),
+    ("mcap", _bag),
 ]
 
 

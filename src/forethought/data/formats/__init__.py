@@ -122,6 +122,12 @@ def _replay_buffer_reader() -> Reader:
     return ReplayBufferReader()
 
 
+def _mcap_reader() -> Reader:
+    from forethought.data.formats.mcap import McapReader
+
+    return McapReader()
+
+
 def _npz_reader() -> Reader:
     from forethought.data.formats.npz import NpzReader
 
@@ -141,3 +147,4 @@ register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
 register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader))  # before npz, which claims every zip
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
+register_format(Format("mcap", (".mcap",), _mcap_reader))
