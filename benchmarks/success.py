@@ -28,7 +28,7 @@ from forethought.arena.statistics import wilson
 from forethought.data import open_log, open_writer
 from forethought.envs.scripted import script
 from forethought.training.config import TrainConfig
-from forethought.training.recipes import pointmaze, pusht_pixels, two_room_fixed, two_room_random
+from forethought.training.recipes import pointmaze, pusht_pixels, pusht_states, two_room_fixed, two_room_random
 from forethought.training.run import RunFolder
 from forethought.training.train import train
 
@@ -50,6 +50,7 @@ SETTINGS = {
     "ogbench-pointmaze-medium-v1": Setting("ogbench/pointmaze-medium", "navigate", 300, 1000, pointmaze),
     "ogbench-pointmaze-large-v1": Setting("ogbench/pointmaze-large", "navigate", 300, 1000, pointmaze),
     "ogbench-pointmaze-giant-v1": Setting("ogbench/pointmaze-giant", "navigate", 300, 1000, pointmaze),
+    "pusht-states-v1": Setting("gym_pusht/PushT-v0/states", "pusher", 2000, 100, pusht_states),
     "pusht-pixels-v1": Setting("gym_pusht/PushT-v0", "pusher", 1500, 100, pusht_pixels),
 }
 

@@ -60,6 +60,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("minari-arrow", _copy("minari/arrow/fixture/pointmaze-umaze-v0")),
     ("replay-buffer", _replay_buffer),
     ("mcap", _bag),
+    ("lerobot", _copy("lerobot_v3_two_cameras")),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Push-T from pixels: reach the state that the weak pusher reached 25 steps later, within 50 steps, with relative actions."""
+"""Push-T, pixels or states: reach what the weak pusher reached 25 steps later, within 50 steps, with relative actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.arena.task import Moment, Pair, Rule, RunningEpisode
-from forethought.envs.pusht import NEAR, TURN, WORLD, Floats, PushT, initial_state, intend, pusher, relative, success
+from forethought.envs.pusht import NEAR, TURN, WORLD, Floats, PushT, initial_state, intend, pusher, reading, relative, success
 from forethought.types import Array, ReachObservation
 
 AHEAD = 25
@@ -24,11 +24,11 @@ def legal(state_5: Floats) -> bool:
 class PushTEpisode(RunningEpisode):
     """One pair under way, in a simulator of its own; it starts at rest."""
 
-    def __init__(self, pair: Pair, size: int) -> None:
+    def __init__(self, pair: Pair, size: int, pixels: bool) -> None:
         self.env, self.target = PushT(size, relative_actions=True), pair.setup[5:]
-        self.env.reset(self.target)
+        self.pixels, self.state = pixels, self.env.reset(self.target)
         self.wanted = self.env.frame()
-        self.goal = ReachObservation({"image": self.wanted})
+        self.goal = ReachObservation(self._observation())
         self.state, self.legal = self.env.reset(pair.setup[:5]), True
         self.start = self._moment()
 
@@ -42,17 +42,21 @@ class PushTEpisode(RunningEpisode):
         return mixed
 
     def _moment(self) -> Moment:
-        return Moment({"image": self.env.frame()}, success(self.state, self.target), self.legal)
+        return Moment(self._observation(), success(self.state, self.target), self.legal)
+
+    def _observation(self) -> dict[str, Array]:
+        return {"image": self.env.frame()} if self.pixels else {"state": reading(self.state)}
 
 
 @final
 class PushTTask:
-    """`pusht-pixels-v1`. Class "hard": the T itself has to be moved, so that reaching the agent's place is not enough."""
+    """`pusht-pixels-v1` and `pusht-states-v1`, the same pairs.
 
-    id = "pusht-pixels-v1"
+    Class "hard": the T itself has to be moved, so that reaching the agent's place is not enough.
+    """
 
-    def __init__(self, size: int = 64) -> None:
-        self.size, self.budget = size, 50
+    def __init__(self, size: int = 64, *, pixels: bool = True) -> None:
+        self.id, self.size, self.pixels, self.budget = f"pusht-{'pixels' if pixels else 'states'}-v1", size, pixels, 50
 
     def pairs(self, count: int, seed: int) -> tuple[Pair, ...]:
         """From fresh episodes of the pusher that no log holds; pair i depends on (seed, i) alone."""
@@ -72,7 +76,7 @@ class PushTTask:
         return Pair(f"{self.id}/{seed}/{index}", key, setup, success(start, goal), ("hard",) if moved else ())
 
     def begin(self, pair: Pair) -> PushTEpisode:
-        return PushTEpisode(pair, self.size)
+        return PushTEpisode(pair, self.size, self.pixels)
 
     def floors(self) -> dict[str, Rule]:
         return {

@@ -14,6 +14,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "two-room-fixed-v1": lambda: TwoRoomTask(random=False),
     "two-room-random-v1": lambda: TwoRoomTask(random=True),
     "pusht-pixels-v1": PushTTask,
+    "pusht-states-v1": lambda: PushTTask(pixels=False),
     "ogbench-pointmaze-medium-v1": lambda: PointMazeTask("medium"),
     "ogbench-pointmaze-large-v1": lambda: PointMazeTask("large"),
     "ogbench-pointmaze-giant-v1": lambda: PointMazeTask("giant"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from forethought.data.check import Finding, Summary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show, convert and cut logs.")
-Log = Annotated[Path, typer.Argument(help="A log: HDF5, NPZ, or a folder of NPZ.")]
+Log = Annotated[Path, typer.Argument(help="A log of any known format (docs/data.md), or a URL.")]
 
 
 @app.command(short_help="What is in a log, and what is wrong with it.")
@@ -56,15 +56,18 @@ def described(log: Path, summary: Summary) -> Iterator[str]:
     train, calibrate, test = summary.splits
     length = f"{summary.shortest} to {summary.longest}" if summary.shortest < summary.longest else str(summary.longest)
     yield f"{log}: {summary.episodes} episodes of {length} steps, {summary.steps:,} in all"
-    yield f"  split     train {train}, calibrate {calibrate}, test {test}"
+    wide = max(10, *(len(sensor.name) + 2 for sensor in summary.spec.sensors))
+    yield f"  {'split':<{wide}}train {train}, calibrate {calibrate}, test {test}"
     for sensor in summary.spec.sensors:
-        yield f"  {sensor.name:<10}{sensor.kind.value} {' x '.join(map(str, sensor.shape))}, {sensor.dtype}"
+        yield f"  {sensor.name:<{wide}}{sensor.kind.value} {' x '.join(map(str, sensor.shape))}, {sensor.dtype}"
     space = summary.spec.action_space
     if isinstance(space, DiscreteSpace):
-        yield f"  actions   one of {space.count}"
+        yield f"  {'actions':<{wide}}one of {space.count}"
     elif isinstance(space, BoxSpace):
-        yield f"  actions   {space.size} numbers from {list(space.low)} to {list(space.high)}"
-    yield "  rewards   " + ("yes" if summary.spec.has_reward else "none")
+        yield f"  {'actions':<{wide}}{space.size} numbers from {list(space.low)} to {list(space.high)}"
+    yield f"  {'rewards':<{wide}}{'yes' if summary.spec.has_reward else 'none'}"
+    if summary.spec.tasks:
+        yield f"  {'tasks':<{wide}}{len(summary.spec.tasks)}, the first: '{summary.spec.tasks[0]}'"
 
 
 def placed(log: Path, finding: Finding) -> str:

@@ -181,31 +181,43 @@ def pusher(generator: np.random.Generator, state_5: Floats, plan: Intention) -> 
     return relative(agent + step + generator.normal(0, 10, 2), agent), replace(plan, left=plan.left - 1)
 
 
-def log_spec(size: int = 64) -> ExperienceSpec:
-    """What `record` records: one camera, two-dimensional relative actions."""
-    return ExperienceSpec((Sensor("image", SensorKind.IMAGE, (size, size, 3), "uint8"),), BoxSpace((-1.0, -1.0), (1.0, 1.0)))
+def reading(state_5: Floats) -> NDArray[np.float32]:
+    """A state as a sensor tells it, (6,): the agent's and the T's place in pixels, sine and cosine of the T's angle."""
+    return np.array([*state_5[:4], np.sin(state_5[4]), np.cos(state_5[4])], dtype=np.float32)
 
 
-def record(count: int, steps: int, seed: int, *, first: int = 0, size: int = 64) -> Iterator[Episode]:
+def log_spec(size: int = 64, *, pixels: bool = True) -> ExperienceSpec:
+    """What `record` records: one camera or one vector of state, two-dimensional relative actions."""
+    camera, state = (
+        Sensor("image", SensorKind.IMAGE, (size, size, 3), "uint8"),
+        Sensor("state", SensorKind.VECTOR, (6,), "float32"),
+    )
+    return ExperienceSpec((camera if pixels else state,), BoxSpace((-1.0, -1.0), (1.0, 1.0)))
+
+
+def record(count: int, steps: int, seed: int, *, first: int = 0, size: int = 64, pixels: bool = True) -> Iterator[Episode]:
     """Episodes first .. count - 1 of the weak pusher; episode i depends on (seed, i) alone. Metadata: states (steps + 1, 5)."""
     env = PushT(size, relative_actions=True)
     for index in range(first, count):
-        yield _record_one(env, steps, seed, index)
+        yield _record_one(env, steps, seed, index, pixels)
 
 
-def _record_one(env: PushT, steps: int, seed: int, index: int) -> Episode:
+def _record_one(env: PushT, steps: int, seed: int, index: int, pixels: bool) -> Episode:
     generator = np.random.default_rng([seed, index])
     env.reset(initial_state(generator))
     state = env.step(np.zeros(2))  # lets an overlap of agent and T, which random states allow, push itself apart
     plan = intend(generator)
-    frames, states, actions, touches, cover = [env.frame()], [state], [], [False], [env.coverage]
+    seen: list[NDArray[Any]] = [env.frame() if pixels else reading(state)]
+    states, actions, touches, cover = [state], [], [False], [env.coverage]
     for _ in range(steps):
         action, plan = pusher(generator, state, plan)
         state = env.step(action)
         actions.append(action.astype(np.float32))
-        frames.append(env.frame())
+        seen.append(env.frame() if pixels else reading(state))
         states.append(state)
         touches.append(env.touching)
         cover.append(env.coverage)
     looked = {"state": np.stack(states).astype(np.float32), "touch": np.array(touches), "coverage": np.array(cover)}
-    return Episode(f"pusht-{seed}-{index:06d}", {"image": np.stack(frames)}, np.stack(actions), metadata=looked)
+    return Episode(
+        f"pusht-{seed}-{index:06d}", {"image" if pixels else "state": np.stack(seen)}, np.stack(actions), metadata=looked
+    )

@@ -31,8 +31,11 @@ def _two_room(random: bool, policy: str) -> Script:
     return Script(two_room.log_spec, record)
 
 
-def _push_t(first: int, count: int, steps: int, seed: int) -> Iterator[Episode]:
-    return pusht.record(count, steps, seed, first=first)
+def _push_t(pixels: bool) -> Script:
+    def record(first: int, count: int, steps: int, seed: int) -> Iterator[Episode]:
+        return pusht.record(count, steps, seed, first=first, pixels=pixels)
+
+    return Script(lambda: pusht.log_spec(pixels=pixels), record)
 
 
 def _navigate(maze: str) -> Script:
@@ -45,7 +48,8 @@ def _navigate(maze: str) -> Script:
 SCRIPTS: dict[str, dict[str, Script]] = {
     "forethought/TwoRoom-v1": {name: _two_room(False, name) for name in ("wander", "random")},
     "forethought/TwoRoom-v1/random": {name: _two_room(True, name) for name in ("wander", "random")},
-    "gym_pusht/PushT-v0": {"pusher": Script(pusht.log_spec, _push_t)},
+    "gym_pusht/PushT-v0": {"pusher": _push_t(True)},
+    "gym_pusht/PushT-v0/states": {"pusher": _push_t(False)},
     **{f"ogbench/pointmaze-{maze}": {"navigate": _navigate(maze)} for maze in ogbench.MAZES},
 }
 """Environment -> behaviour's name -> recorder. Ids are Gymnasium's or PACKAGE/NAME; a further slash names the layout."""

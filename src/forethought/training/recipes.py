@@ -86,3 +86,14 @@ def pusht_pixels(seed: int = 0) -> TrainConfig:
             search=SearchConfig(num_samples=256, iterations=5, horizon=7),
         ),
     )  # fmt: skip
+
+
+def pusht_states(seed: int = 0) -> TrainConfig:
+    """Push-T from six numbers: 2,000 weakly pushing episodes of 100 steps, one thread."""
+    base = pusht_pixels(seed)
+    return replace(
+        base,
+        encoder=EncoderConfig(scene_size=0, state_size=16, features=128),
+        predict=replace(base.predict, picture=0.0),
+        dynamics=replace(base.dynamics, schedule=replace(base.dynamics.schedule, updates=10000)),
+    )

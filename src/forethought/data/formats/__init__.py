@@ -122,6 +122,12 @@ def _replay_buffer_reader() -> Reader:
     return ReplayBufferReader()
 
 
+def _lerobot_reader() -> Reader:
+    from forethought.data.formats.lerobot import LeRobotReader
+
+    return LeRobotReader()
+
+
 def _mcap_reader() -> Reader:
     from forethought.data.formats.mcap import McapReader
 
@@ -148,3 +154,4 @@ register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
 register_format(Format("mcap", (".mcap",), _mcap_reader))
+register_format(Format("lerobot", (), _lerobot_reader))

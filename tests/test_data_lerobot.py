@@ -1,0 +1,120 @@
+"""LeRobot data sets: one written by the real package, and a v2.1 made of it to the published layout."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forethought.data import open_log, write_log
+from forethought.data.formats.lerobot import LeRobotReader
+from forethought.errors import DataError
+from forethought.testing import check_reader
+from forethought.types import BoxSpace, SensorKind
+
+FIXTURE = Path(__file__).parent / "fixtures" / "lerobot_v3_two_cameras"
+
+
+def test_what_the_package_wrote_is_read() -> None:
+    check_reader(LeRobotReader(), FIXTURE)
+    log = open_log(FIXTURE)
+    kinds = {sensor.name: (sensor.kind, sensor.shape) for sensor in log.spec.sensors}
+    assert kinds == {
+        "observation.state": (SensorKind.VECTOR, (2,)),
+        "observation.images.top": (SensorKind.IMAGE, (96, 96, 3)),
+        "observation.images.wrist": (SensorKind.IMAGE, (96, 96, 3)),
+    }
+    assert log.spec.action_space == BoxSpace((-1.0, -1.0), (1.0, 1.0)) and log.spec.steps_per_second == 10.0
+    assert log.spec.tasks == ("push the dot", "pull the dot") and log.lengths() == (11, 29, 6, 24)
+    assert [int(log.episode(i).metadata["task_index"][0]) for i in range(4)] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(("camera", "colour"), [("top", 0), ("wrist", 1)])
+def test_every_frame_belongs_to_its_row(camera: str, colour: int) -> None:
+    for episode in open_log(FIXTURE):
+        frames = episode.observations[f"observation.images.{camera}"].astype(int)
+        square = frames[..., colour] - frames[..., 1 - colour] > 80
+        middle = np.array([np.argwhere(frame).mean(0) + 0.5 for frame in square]) / 96
+        assert np.abs(middle - np.clip(episode.observations["observation.state"], 0.08, 0.92)).max() < 0.02
+
+
+def test_actions_lead_from_row_to_row() -> None:
+    for episode in open_log(FIXTURE):
+        place = episode.observations["observation.state"]
+        assert np.allclose(np.clip(place[:-1] + episode.actions, 0, 1), place[1:], atol=1e-4)
+
+
+def older(folder: Path) -> Path:
+    """The same data set as v2.1 lays it out: a table and videos for each episode, JSON lines."""
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
+
+    from forethought.data.video import VideoWriter
+
+    shutil.copytree(FIXTURE / "meta", folder / "meta")
+    info = json.loads((folder / "meta/info.json").read_text())
+    info |= {
+        "codebase_version": "v2.1",
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    }
+    (folder / "meta/info.json").write_text(json.dumps(info))
+    table = parquet.read_table(FIXTURE / "data/chunk-000/file-000.parquet")
+    numbers = np.asarray(table["episode_index"])
+    rows = []
+    for index, episode in enumerate(open_log(FIXTURE)):
+        place = folder / f"data/chunk-000/episode_{index:06d}.parquet"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(table.filter(arrow.array(numbers == index)), place)
+        for camera in ("observation.images.top", "observation.images.wrist"):
+            video = folder / f"videos/chunk-000/{camera}/episode_{index:06d}.mp4"
+            video.parent.mkdir(parents=True, exist_ok=True)
+            writer = VideoWriter(video, 96, 96, 10)
+            writer.write(episode.observations[camera])
+            writer.close()
+        rows.append({"episode_index": index, "tasks": [], "length": int((numbers == index).sum())})
+    (folder / "meta/episodes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = [{"task_index": i, "task": text} for i, text in enumerate(("push the dot", "pull the dot"))]
+    (folder / "meta/tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tasks))
+    return folder
+
+
+def test_the_older_layout_holds_the_same(tmp_path: Path) -> None:
+    new, old = open_log(FIXTURE), open_log(older(tmp_path / "old"))
+    assert (old.spec, old.lengths(), old.ids()) == (new.spec, new.lengths(), new.ids())
+    for one, other in zip(new, old, strict=True):
+        assert np.array_equal(one.actions, other.actions)
+        for name, values in one.observations.items():
+            off = np.abs(values.astype(float) - other.observations[name].astype(float)).mean()
+            assert off < (2.0 if "images" in name else 1e-9), name  # pictures were encoded twice
+
+
+def test_it_converts_into_our_own_layout(tmp_path: Path) -> None:
+    log = open_log(FIXTURE)
+    copy = open_log(write_log(tmp_path / "copy.h5", log))
+    assert copy.spec == log.spec and copy.lengths() == log.lengths()
+
+
+def damaged(tmp_path: Path) -> tuple[Path, dict[str, object]]:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "set"))
+    return folder, json.loads((folder / "meta/info.json").read_text())
+
+
+def test_a_template_that_climbs_out_is_refused(tmp_path: Path) -> None:
+    folder, info = damaged(tmp_path)
+    (folder / "meta/info.json").write_text(json.dumps(info | {"data_path": "../../{chunk_index:03d}.parquet"}))
+    with pytest.raises(DataError, match="out of the data set"):
+        open_log(folder)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    folder, _ = damaged(tmp_path)
+    (folder / "videos/observation.images.top/chunk-000/file-000.mp4").unlink()
+    with pytest.raises(DataError, match=r"file-000\.mp4"):
+        open_log(folder)
+    shutil.rmtree(folder / "meta/episodes")
+    with pytest.raises(DataError, match="no episodes"):
+        open_log(folder)
