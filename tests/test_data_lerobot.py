@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from forethought.data import open_log, write_log
+from forethought.data.formats import formats
 from forethought.data.formats.lerobot import LeRobotReader
 from forethought.errors import DataError
-from forethought.testing import check_reader
+from forethought.testing.reader import check_format, check_reader
 from forethought.types import BoxSpace, SensorKind
 
 FIXTURE = Path(__file__).parent / "fixtures" / "lerobot_v3_two_cameras"
@@ -118,3 +119,31 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     shutil.rmtree(folder / "meta/episodes")
     with pytest.raises(DataError, match="no episodes"):
         open_log(folder)
+
+
+def test_round_trips_lose_nothing(tmp_path: Path) -> None:
+    check_format(next(format for format in formats() if format.name == "lerobot"), tmp_path)
+
+
+def test_what_is_written_has_the_packages_shape(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    write_log(tmp_path / "set", open_log(FIXTURE), format="lerobot")
+    ours, theirs = (json.loads((folder / "meta/info.json").read_text()) for folder in (tmp_path / "set", FIXTURE))
+    assert set(theirs) <= set(ours) and ours["codebase_version"] == theirs["codebase_version"]
+    assert ours["total_episodes"] == 4 and ours["total_frames"] == 74 and ours["fps"] == 10
+    place = "meta/episodes/chunk-000/file-000.parquet"
+    written, real = (parquet.read_schema(folder / place) for folder in (tmp_path / "set", FIXTURE))
+    needed = [name for name in real.names if not name.startswith(("videos/", "stats/observation.images"))]
+    assert set(needed) <= set(written.names)
+    for name in ("observation.state", "action", "timestamp", "frame_index", "episode_index", "index", "task_index"):
+        one, other = (parquet.read_schema(folder / "data/chunk-000/file-000.parquet") for folder in (tmp_path / "set", FIXTURE))
+        assert one.field(name).type == other.field(name).type, name
+
+
+def test_an_episode_cut_off_by_a_kill_does_not_count(tmp_path: Path) -> None:
+    folder = write_log(tmp_path / "set", open_log(FIXTURE), format="lerobot")
+    own = json.loads((folder / "meta/forethought.json").read_text())
+    cut = {name: values[:3] if isinstance(values, list) else values for name, values in own.items()}
+    (folder / "meta/forethought.json").write_text(json.dumps(cut))
+    assert open_log(folder).lengths() == (11, 29, 6)

@@ -128,6 +128,12 @@ def _lerobot_reader() -> Reader:
     return LeRobotReader()
 
 
+def _lerobot_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
+    from forethought.data.formats.lerobot_write import LeRobotWriter
+
+    return LeRobotWriter(path, spec, durable=durable)
+
+
 def _mcap_reader() -> Reader:
     from forethought.data.formats.mcap import McapReader
 
@@ -154,4 +160,4 @@ register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
 register_format(Format("mcap", (".mcap",), _mcap_reader))
-register_format(Format("lerobot", (), _lerobot_reader))
+register_format(Format("lerobot", (), _lerobot_reader, _lerobot_writer))

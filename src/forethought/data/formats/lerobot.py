@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from forethought.data.experience import Experience
 from forethought.data.extras import optional
 from forethought.data.formats.raw import LAST_ACTION, Steps, sensor_for, space_for, to_episode
-from forethought.data.schema import check_spec, explain
+from forethought.data.schema import check_spec, explain, spec_from_json
 from forethought.data.video import Videos
 from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec, Sensor, SensorKind
 
+OWN = "meta/forethought.json"
+"""What LeRobot has no place for, beside a data set that we wrote (`lerobot_write.py`)."""
+METADATA = "metadata."
 _BOOKKEEPING = {"frame_index", "episode_index", "index"}
 _TAKEN = {"action", "next.reward", "next.done", "timestamp", "task_index"}
 _BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError, IndexError)
@@ -75,14 +78,17 @@ class LeRobotExperience(Experience):
         self._frames = Videos()
         self._table: tuple[Path, dict[str, Array]] = (Path(), {})
         self._places = self._v3() if self._third else self._v2()
-        if not self._places:
+        if not self._places and not (path / OWN).exists():
             raise DataError("holds no episodes; record some", path)
         self._tasks = _tasks(path, self._third)
-        self.spec = check_spec(self._spec(rate), path)
+        self._own = _json(path / OWN) if (path / OWN).exists() else None
+        with _reading(path / OWN):
+            own_spec = spec_from_json(str(self._own["spec"]), path / OWN) if self._own is not None else None
+        self.spec = own_spec or check_spec(self._spec(rate), path)
         self._numbers = {sensor.name for sensor in self.spec.sensors} | _TAKEN
         kept = set(self._columns()) | set(self._videos) | _BOOKKEEPING
         self.dropped = (
-            LAST_ACTION,
+            *((LAST_ACTION,) if self._own is None else ()),
             *(f"the feature {name}: it holds no numbers" for name in self._features if name not in kept),
         )
 
@@ -90,7 +96,10 @@ class LeRobotExperience(Experience):
         return len(self._places)
 
     def ids(self) -> tuple[str, ...]:
-        return tuple(f"episode-{place.number:06d}" for place in self._places)
+        if self._own is None:
+            return tuple(f"episode-{place.number:06d}" for place in self._places)
+        with _reading(self.path / OWN):
+            return tuple(str(self._own["ids"][place.number]) for place in self._places)
 
     def lengths(self) -> tuple[int, ...]:
         return tuple(max(0, place.length - 1) for place in self._places)
@@ -100,6 +109,8 @@ class LeRobotExperience(Experience):
             raise IndexError(f"episode {index} of {len(self)}")
         place = self._places[index]
         rows = self._rows(place)
+        if self._own is not None:
+            return self._as_written(index, rows, self._own)
         seen = {name: rows[name] for name in self._columns() if name in self._numbers and name not in _TAKEN}
         for camera in self._videos:
             file, begin = place.videos[camera]
@@ -108,6 +119,19 @@ class LeRobotExperience(Experience):
         done = "next.done" in rows and bool(rows["next.done"][-2:-1].any())  # of the last step that is kept
         steps = Steps(seen, rows["action"], rows.get("next.reward"), metadata=metadata, terminated=done)
         return to_episode(self.ids()[index], steps, self.spec, place.table, f"episode {place.number}")
+
+    def _as_written(self, index: int, rows: Mapping[str, Array], own: Mapping[str, Any]) -> Episode:
+        """An episode that we wrote, to the bit."""
+        place = self._places[index]
+        with _reading(self.path / OWN):
+            terminated, truncated = map(bool, own["ended"][place.number])
+        seen = {s.name: _of(rows, feature_of(s.name), place.table) for s in self.spec.sensors}
+        metadata = {name.removeprefix(METADATA): values for name, values in rows.items() if name.startswith(METADATA)}
+        if own.get("tasks_told"):
+            metadata["task_index"] = _of(rows, "task_index", place.table)
+        steps = Steps(seen, _of(rows, "action", place.table), rows.get("next.reward"), metadata=metadata, terminated=terminated)
+        episode = to_episode(self.ids()[index], steps, self.spec, place.table, f"episode {place.number}")
+        return replace(episode, truncated=truncated)
 
     def _columns(self) -> tuple[str, ...]:
         """Features that are columns of numbers or pictures in the tables."""
@@ -137,7 +161,9 @@ class LeRobotExperience(Experience):
             parquet = optional("pyarrow.parquet", "LeRobot data sets", "lerobot")
             names = [*self._columns(), "episode_index"]
             with _reading(place.table):
-                read = parquet.ParquetFile(place.table).read(columns=names)
+                opened = parquet.ParquetFile(place.table)
+                there = set(opened.schema_arrow.names)
+                read = opened.read(columns=[name for name in names if name in there])
                 self._table = (place.table, {name: _array(read.column(name)) for name in read.column_names})
         columns = self._table[1]
         with _reading(place.table, f"episode {place.number}"):
@@ -158,6 +184,9 @@ class LeRobotExperience(Experience):
                 wanted = [name for name in opened.schema_arrow.names if not name.startswith("stats/") and name != "tasks"]
                 rows = opened.read(columns=wanted).to_pylist()
                 places += [self._place(row) for row in rows]
+        if (self.path / OWN).exists():  # a killed writer's last episode may lie there, and does not count
+            count = len(_json(self.path / OWN).get("ids", ()))
+            places = [place for place in places if place.number < count]
         return tuple(sorted(places, key=lambda place: place.number))
 
     def _place(self, row: Mapping[str, Any]) -> _Place:
@@ -194,6 +223,17 @@ class LeRobotExperience(Experience):
         if not file.resolve().is_relative_to(self.path.resolve()):
             raise DataError(f"{template} leads to '{text}', out of the data set; correct it", self.path / "meta/info.json")
         return file
+
+
+def feature_of(sensor: str) -> str:
+    """LeRobot's name of a sensor: it wants `observation` in front."""
+    return sensor if sensor.startswith("observation") else f"observation.{sensor}"
+
+
+def _of(rows: Mapping[str, Array], name: str, file: Path) -> Array:
+    if name not in rows:
+        raise DataError(f"the column '{name}' is missing; write it again", file)
+    return rows[name]
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -258,7 +298,8 @@ def _width(lists: Any) -> int:
 
 def _pictures(encoded: Array) -> Array:
     picture = optional("PIL.Image", "Pictures in tables", "lerobot")
-    return np.stack([np.asarray(picture.open(io.BytesIO(data)).convert("RGB")) for data in encoded])
+    images = [np.asarray(picture.open(io.BytesIO(data))) for data in encoded]
+    return np.stack([image[..., None] if image.ndim == 2 else image for image in images])
 
 
 @contextmanager
