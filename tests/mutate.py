@@ -46,6 +46,12 @@ def _bag(folder: Path) -> Path:
     return test_data_mcap.bag(folder / "log.mcap", 0.8)
 
 
+def _rlds(folder: Path) -> Path:
+    import test_data_rlds
+
+    return test_data_rlds.dataset(folder / "log")
+
+
 def _copy(source: str) -> Builder:
     return lambda folder: Path(shutil.copytree(FIXTURES / source, folder / "log"))
 
@@ -61,6 +67,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("replay-buffer", _replay_buffer),
     ("mcap", _bag),
     ("lerobot", _copy("lerobot_v3_two_cameras")),
+    ("rlds", _rlds),
 ]
 
 

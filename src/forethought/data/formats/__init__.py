@@ -140,6 +140,12 @@ def _mcap_reader() -> Reader:
     return McapReader()
 
 
+def _rlds_reader() -> Reader:
+    from forethought.data.formats.rlds import RldsReader
+
+    return RldsReader()
+
+
 def _npz_reader() -> Reader:
     from forethought.data.formats.npz import NpzReader
 
@@ -158,6 +164,7 @@ for _name, _reader in (("robomimic", _robomimic_reader), ("d4rl", _d4rl_reader),
 register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
 register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader))  # before npz, which claims every zip
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
+register_format(Format("rlds", (), _rlds_reader))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
 register_format(Format("mcap", (".mcap",), _mcap_reader))
 register_format(Format("lerobot", (), _lerobot_reader, _lerobot_writer))
