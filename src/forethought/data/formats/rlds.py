@@ -7,49 +7,25 @@ observation, and that of the last step has no meaning: T + 1 steps are T actions
 from __future__ import annotations
 
 import io
-import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from forethought.data.experience import Experience
 from forethought.data.formats.raw import Steps, sensor_for, space_for, to_episode
-from forethought.data.formats.tfrecord import Record, decode, find_records, parse_example, read_record
+from forethought.data.formats.tfds import Feature, episode_features, find_episodes, step_features
+from forethought.data.formats.tfrecord import Record, decode, parse_example, read_record
 from forethought.data.schema import check_spec, explain
 from forethought.errors import DataError, MissingExtra
 from forethought.types import Array, Episode, ExperienceSpec
 
 _LAST = "the action and reward of each episode's last step: RLDS gives them no meaning"
 _FLAGS = ("is_first", "is_last")  # every episode's first and last row
-_TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
 _LOOK = 16  # rows by which a sensor's kind is decided
 _MOST_PIXELS = 2**26
 _MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow's names for pixels that are numbers, not places in a palette
-
-
-@final
-@dataclass(frozen=True)
-class Feature:
-    """One feature of a step: its key within the step, its shape ((): one number) and its dtype; image: PNG or JPEG bytes."""
-
-    key: str
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    image: bool = False
-
-    @property
-    def is_numeric(self) -> bool:
-        """Can it be read as numbers of a fixed shape?"""
-        if self.image:
-            return self.dtype in ("uint8", "uint16")
-        return self.dtype in _DTYPES and min(self.shape, default=1) > 0
-
-
-_DTYPES = {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)} | {"bool", "float16", "float32", "float64"}
 
 
 @final
@@ -73,7 +49,7 @@ class RldsExperience(Experience):
 
     def __init__(self, path: Path) -> None:
         self.path: Path = path
-        features = _step_features(path)
+        features = step_features(path)
         self._sensors = {_short(key): feature for key, feature in features.items() if _is_sensor(feature)}
         self._actions = [feature for key, feature in sorted(features.items()) if key.split("/")[0] == "action"]
         self._actions = [feature for feature in self._actions if feature.is_numeric and not feature.image]
@@ -85,8 +61,8 @@ class RldsExperience(Experience):
         rest = {key: feature for key, feature in features.items() if key not in taken | {"reward", "is_terminal"}}
         self._metadata = {key.replace("/", "."): feature for key, feature in rest.items() if feature.is_numeric}
         others = sorted(key for key, feature in rest.items() if not feature.is_numeric)
-        self.dropped = (_LAST, *(f"'steps/{key}'" for key in others), *_dropped_of_episodes(path))
-        self._episodes = list(_find_episodes(path))
+        self.dropped = (_LAST, *(f"'steps/{key}'" for key in others), *episode_features(path))
+        self._episodes = list(find_episodes(path))
         self._look_through()
 
     def _look_through(self) -> None:
@@ -211,66 +187,6 @@ def _image(file: bytes) -> Array:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _find_episodes(path: Path) -> Iterator[tuple[str, Record]]:
-    """Id and record of every episode, split by split. Raises DataError."""
-    file = path / "dataset_info.json"
-    info = _json(file)
-    if info.get("fileFormat", "tfrecord") != "tfrecord":
-        raise DataError(f"got fileFormat {info['fileFormat']!r}, expected 'tfrecord'; prepare it as that", file)
-    seen = set()
-    for split in _list(info.get("splits"), file, "splits"):
-        split = split if isinstance(split, dict) else {}
-        name, lengths = str(split.get("name")), _list(split.get("shardLengths"), file, "shardLengths")
-        if name in seen:
-            raise DataError(f"the split {name!r} is there twice", file, "splits")
-        seen.add(name)
-        records = []
-        for shard, length in enumerate(lengths):
-            template = str(split.get("filepathTemplate") or _TEMPLATE)
-            of = {"DATASET": info.get("name"), "SPLIT": name, "FILEFORMAT": "tfrecord"}
-            of |= {"SHARD_X_OF_Y": f"{shard:05d}-of-{len(lengths):05d}"}
-            for key, value in of.items():
-                template = template.replace("{" + key + "}", str(value))
-            if Path(template).name != template or "\x00" in template:
-                raise DataError(f"got the file name {template[:80]!r}, expected one in this folder", file, "splits")
-            found = find_records(path / template)
-            if str(len(found)) != str(length):
-                raise DataError(f"got {len(found)} records, dataset_info.json says {length}", path / template)
-            records += found
-        yield from ((f"{name}-{number:06d}", record) for number, record in enumerate(records))
-
-
-def _step_features(path: Path) -> dict[str, Feature]:
-    """Every feature of a step, by its key below `steps`. Raises DataError."""
-    file = path / "features.json"
-    steps = _inside(_json(file), "featuresDict", "features", "steps", "sequence", "feature")
-    found = dict(_leaves(steps, ""))
-    if not found:
-        raise DataError("got no features below 'steps'; is this an RLDS dataset?", file)
-    return found
-
-
-def _leaves(node: dict[str, Any], key: str) -> Iterator[tuple[str, Feature]]:
-    children = _inside(node, "featuresDict", "features")
-    for name in children:
-        yield from _leaves(_inside(children, name), f"{key}/{name}".lstrip("/"))
-    if children or not key:
-        return
-    image = isinstance(node.get("image"), dict)
-    about = _inside(node, "image" if image else "tensor")
-    plain = image or about.get("encoding", "none") == "none"
-    try:
-        shape = tuple(int(str(size)) for size in _inside(about, "shape").get("dimensions") or ())
-    except (ValueError, TypeError):
-        shape, plain = (), False
-    yield key, Feature(key, shape, str(about.get("dtype") or ("uint8" if image else "")) if plain else "", image)
-
-
-def _dropped_of_episodes(path: Path) -> tuple[str, ...]:
-    features = _inside(_json(path / "features.json"), "featuresDict", "features")
-    return tuple(f"'{name}' of each episode" for name in sorted(features) if name != "steps")
-
-
 def _number(feature: Feature | None) -> Feature | None:
     return feature if feature and feature.is_numeric and not feature.image else None
 
@@ -281,22 +197,3 @@ def _is_sensor(feature: Feature) -> bool:
 
 def _short(key: str) -> str:
     return key.removeprefix("observation/").replace("/", ".")
-
-
-def _inside(node: Any, *names: str) -> dict[str, Any]:
-    for name in names:
-        node = node.get(name) if isinstance(node, dict) else None
-    return node if isinstance(node, dict) else {}
-
-
-def _list(value: Any, file: Path, place: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise DataError(f"got {str(value)[:80]}, expected a list", file, place)
-    return value
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        return _inside({"": json.loads(file.read_text(encoding="utf-8"))}, "")
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot be read as JSON ({explain(error)}); copy it again", file) from None
