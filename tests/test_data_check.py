@@ -19,7 +19,7 @@ import pytest
 from gymnasium import spaces
 
 from forethought.data import open_log, open_writer
-from forethought.data.check import Finding, Severity, check_log, summarise
+from forethought.data.checks import Finding, Severity, check_log, summarise
 from forethought.data.episodes import MemoryExperience
 from forethought.data.png import encode_png
 from forethought.data.record import (

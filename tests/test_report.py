@@ -17,11 +17,12 @@ from forethought.arena.evaluate import Evaluation, evaluate
 from forethought.arena.report import write_report
 from forethought.arena.report.films import Film, Lens, chosen_good, chosen_worst, shoot, strip
 from forethought.arena.report.futures import futures, surprises
-from forethought.arena.report.place import find_place, moving_centre
+from forethought.arena.report.place import find_place
 from forethought.arena.report.svg import Line, chart, short
 from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
 from forethought.config import read_json
+from forethought.data.motion import moving_centre
 from forethought.perception.probe import Probe
 from forethought.training.bundle import load_agent
 from forethought.training.calibrate import Calibration

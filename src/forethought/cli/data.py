@@ -12,7 +12,7 @@ import typer
 from forethought.cli.output import Debug, Json, emit, guarded
 
 if TYPE_CHECKING:
-    from forethought.data.check import Finding, Summary
+    from forethought.data.checks import Finding, Summary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show, convert and cut logs.")
 Log = Annotated[Path, typer.Argument(help="A log of any known format (docs/data.md), or a URL.")]
@@ -31,7 +31,7 @@ def check(log: Log, json: Json = False, debug: Debug = False) -> None:
 
 def _check(log: Path, json: bool) -> None:
     from forethought.data import open_log
-    from forethought.data.check import Severity, check_log, summarise
+    from forethought.data.checks import Severity, check_log, summarise
 
     experience = open_log(log)
     summary, findings = summarise(experience), check_log(experience)

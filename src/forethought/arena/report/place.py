@@ -12,6 +12,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from forethought.data.motion import moving_centre
+
 Floats = NDArray[np.float64]
 GOOD = 0.95
 """Least R^2 at which the map is believed; below it no plan is drawn on a frame."""
@@ -54,19 +56,6 @@ def pairs_of(names: Sequence[str]) -> list[tuple[int, int]]:
     firsts = [(name, name[: name.index("[")], int(name[name.index("[") + 1 : -1])) for name in names if name.endswith("]")]
     pairs = [(index[name], index.get(f"{base}[{i + 1}]")) for name, base, i in firsts if i % 2 == 0]
     return [(a, b) for a, b in pairs if b is not None]
-
-
-def moving_centre(frames_THWC: NDArray[np.uint8]) -> Floats:
-    """Centre (T, 2) in [0, 1] of what differs from the episode's median picture; NaN where next to nothing does."""
-    still = np.median(frames_THWC, 0)
-    change = np.abs(frames_THWC.astype(np.float64) - still).sum(-1)
-    peak = change.max((1, 2))
-    weight = np.where(change > 0.3 * peak[:, None, None], change, 0.0)
-    total = np.maximum(weight.sum((1, 2)), 1e-9)
-    height, width = change.shape[1:]
-    x = (weight.sum(1) * (np.arange(width) + 0.5)).sum(1) / total / width
-    y = (weight.sum(2) * (np.arange(height) + 0.5)).sum(1) / total / height
-    return np.where(peak[:, None] > 60, np.stack([x, y], 1), np.nan)
 
 
 def _fit(known_NQ: Floats, centre_N2: Floats, columns: tuple[int, int]) -> Place:

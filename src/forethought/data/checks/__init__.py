@@ -1,0 +1,94 @@
+"""What is in a log, and what is wrong with it: each finding names the episode and row, and says what to do.
+
+A new check is one file with one class (see `seam.py`), and one line in CHECKS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from forethought.data.checks.actions import Actions
+from forethought.data.checks.bounds import Bounds
+from forethought.data.checks.clock import Clock, Rate
+from forethought.data.checks.delay import Delay
+from forethought.data.checks.finding import Finding, Severity, merged
+from forethought.data.checks.finite import Finite
+from forethought.data.checks.ids import Ids, Short
+from forethought.data.checks.rewards import Rewards
+from forethought.data.checks.seam import Check, Log, Repair, View
+from forethought.data.checks.still import Frozen, Motion, Repeats
+from forethought.data.checks.twins import Twins
+from forethought.data.experience import Experience
+from forethought.data.split import Split, split_of
+from forethought.errors import DataError
+from forethought.types import ExperienceSpec
+
+__all__ = ["CHECKS", "Check", "Examination", "Finding", "Severity", "Summary", "check_log", "examine", "merged", "summarise"]
+
+CHECKS: tuple[Callable[[Log], Check], ...] = (
+    Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Ids, Twins,
+)  # fmt: skip
+"""All checks, in the order in which their findings are listed and their repairs are made."""
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """What is in a log. `splits`: episodes for training, calibration, testing."""
+
+    spec: ExperienceSpec
+    episodes: int
+    steps: int
+    shortest: int
+    longest: int
+    splits: tuple[int, int, int]
+
+
+@final
+@dataclass(frozen=True)
+class Examination:
+    """All that the checks said: `places` one by one, for a timeline; `findings` counted together; how to mend what can be."""
+
+    ids: tuple[str, ...]
+    places: tuple[Finding, ...]
+    repairs: tuple[Repair, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The same code and sensor counted together, worst first."""
+        return merged(self.places)
+
+
+def summarise(experience: Experience, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> Summary:
+    """Count what is there, without reading the episodes' arrays."""
+    lengths = experience.lengths() or (0,)
+    parts = [split_of(name, fractions) for name in experience.ids()]
+    train, calibrate, test = (parts.count(split) for split in Split)
+    return Summary(experience.spec, len(experience), sum(lengths), min(lengths), max(lengths), (train, calibrate, test))
+
+
+def check_log(experience: Experience, *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> tuple[Finding, ...]:
+    """Look at every episode once. Never raises for what is in the log; worst findings first."""
+    return examine(experience, fractions=fractions).findings
+
+
+def examine(experience: Experience, *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> Examination:
+    """The same with every place and the repairs. One episode is in memory at a time."""
+    if not len(experience):
+        return Examination((), (Finding(Severity.ERROR, "no-episodes", "the log has no episodes; record some"),), ())
+    checks = [make(Log(experience.spec, fractions)) for make in CHECKS]
+    ids, places = [], []
+    for index in range(len(experience)):
+        try:
+            view = View(index, experience.episode(index), experience.spec)
+        except DataError as error:
+            ids.append(f"number {index}")
+            places.append(Finding(Severity.ERROR, "unreadable", str(error), episode=ids[-1]))
+            continue
+        ids.append(view.episode.id)
+        for check in checks:
+            check.see(view)
+    places += [finding for check in checks for finding in check.findings()]
+    return Examination(tuple(ids), tuple(places), tuple(repair for check in checks for repair in check.repairs()))

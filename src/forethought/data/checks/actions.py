@@ -1,0 +1,80 @@
+"""How the actions were used: never changed, never tried, always at the stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import final
+
+import numpy as np
+
+from forethought.data.checks.finding import Finding, Severity
+from forethought.data.checks.seam import Check, Log, View
+from forethought.types import BoxSpace
+
+_AT_STOP = 0.6  # share of rows at a bound
+_NEVER = 0.001  # share of rows
+_BINS = 60
+_ENOUGH = 200  # rows, before a missing third says anything
+
+
+@final
+class Actions(Check):
+    """`constant-action`, `saturated-action`, `action-untried`, over the whole log."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        size = log.spec.action_space.size
+        self._box = isinstance(log.spec.action_space, BoxSpace)
+        self._low, self._high = np.full(size, np.inf), np.full(size, -np.inf)
+        self._counts = np.zeros((size, _BINS if self._box else 1), dtype=np.int64)
+        self._stops, self._rows = np.zeros(size, dtype=np.int64), 0
+
+    def see(self, view: View) -> None:
+        if not view.episode.num_steps:
+            return
+        self._rows += view.episode.num_steps
+        actions = view.episode.actions
+        if not self._box:
+            inside = actions[(actions >= 0) & (actions < len(self._counts))]
+            self._counts[:, 0] += np.bincount(inside.astype(np.int64), minlength=len(self._counts))
+            return
+        self._low, self._high = np.fmin(self._low, actions.min(0)), np.fmax(self._high, actions.max(0))
+        unit = np.nan_to_num(self.log.spec.action_space.encode(actions))
+        self._stops += (np.abs(unit) >= 1 - 1e-5).sum(0)
+        bins = np.clip((unit + 1) / 2 * _BINS, 0, _BINS - 1).astype(np.int64)
+        for number, column in enumerate(bins.T):
+            self._counts[number] += np.bincount(column, minlength=_BINS)
+
+    def findings(self) -> Iterator[Finding]:
+        still = self._low >= self._high if self._box else self._counts[:, 0] == 0
+        never = np.flatnonzero(still)
+        if len(never):
+            what = "never change" if self._box else "are never taken"
+            message = f"actions {never.tolist()} {what}; their effect cannot be learned. Leave them out, or explore them"
+            yield Finding(Severity.WARNING, "constant-action", message, "actions", len(never))
+        if self._box and self._rows:
+            yield from self._saturated(still)
+            yield from self._untried(still)
+
+    def _saturated(self, still: np.ndarray) -> Iterator[Finding]:
+        share = self._stops / self._rows
+        between = self._counts[:, 1:-1].sum(1) / self._rows
+        stuck = np.flatnonzero(~still & (share > _AT_STOP) & (between > 0.01))
+        if len(stuck):
+            message = (
+                f"actions {stuck.tolist()} stand at a bound {100 * share[stuck].max():.0f} % of the time: clipped, or a stuck "
+                "actuator; check the scale of what was logged"
+            )
+            yield Finding(Severity.WARNING, "saturated-action", message, "actions", len(stuck))
+
+    def _untried(self, still: np.ndarray) -> Iterator[Finding]:
+        thirds = self._counts.reshape(len(self._counts), 3, _BINS // 3).sum(2) / self._rows
+        for third, part in enumerate(("lowest", "middle", "highest")):
+            never = np.flatnonzero((thirds[:, third] < _NEVER) & ~still & (self._rows >= _ENOUGH))
+            used = (self._high - self._low)[never]
+            if len(never) and (used > 0).all():
+                message = (
+                    f"actions {never.tolist()} never take the {part} third of their range; what that does cannot be learned. "
+                    "Explore it, or narrow the spec's bounds"
+                )
+                yield Finding(Severity.WARNING, "action-untried", message, "actions", len(never))

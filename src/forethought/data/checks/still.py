@@ -1,0 +1,119 @@
+"""What does not change though it should: stuck and frozen sensors, rows logged twice, actions that do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forethought.data.checks.cuts import keep_stretches
+from forethought.data.checks.finding import Finding, Severity
+from forethought.data.checks.seam import Check, EpisodeCheck, Log, Mask, Repair, View
+from forethought.types import BoxSpace, Episode
+
+_IDLE_SHARE = 0.2
+_STILL = 1e-3  # of half the action range: an action this near the middle asks for nothing
+_FROZEN = 8  # equal rows in a row
+_USUAL = 0.9  # share of the other rows that change, for a sensor that should
+_TWICE = 0.05  # share of rows that stand alone as a copy of the one before
+
+
+@final
+class Motion(EpisodeCheck):
+    """`stuck-sensor`, `idle-action`: nothing changes in a whole episode, or after actions that ask for something."""
+
+    def look(self, view: View) -> Iterator[Finding]:
+        if view.episode.num_steps < 2:
+            return
+        for name, changed in view.changed.items():
+            if not changed.any():
+                message = f"'{name}' never changes within an episode; check the sensor, or leave it out if it is meant to"
+                yield Finding(Severity.WARNING, "stuck-sensor", message, name, 1, view.episode.id, 0)
+        idle = np.logical_not(np.stack(list(view.changed.values())).any(axis=0)) & asks(view)
+        if idle.mean() > _IDLE_SHARE:
+            message = "actions after which no sensor changes; check that actions and observations are of the same moment"
+            yield view.at(Severity.WARNING, "idle-action", message, "actions", idle)
+
+    def repairs(self) -> Iterator[Repair]:
+        return self.mend("stuck-sensor", "left out episodes with a stuck sensor", lambda episode: [])
+
+
+@final
+class Frozen(EpisodeCheck):
+    """`frozen-sensor`: long runs of equal rows in a sensor that otherwise changes, while the actions differ. Cut out."""
+
+    def look(self, view: View) -> Iterator[Finding]:
+        for name, changed in view.changed.items():
+            frozen = _frozen(changed, view.actions_TA)
+            if frozen.any():
+                message = f"'{name}' stands still while the actions go on; cut the stretch out, and check the sensor's driver"
+                yield view.at(Severity.WARNING, "frozen-sensor", message, name, frozen)
+
+    def repairs(self) -> Iterator[Repair]:
+        return self.mend("frozen-sensor", "cut out frozen stretches", self._cut)
+
+    def _cut(self, episode: Episode) -> list[Episode]:
+        view = View(0, episode, self.log.spec)
+        frozen = np.any([_frozen(changed, view.actions_TA) for changed in view.changed.values()], axis=0)
+        return keep_stretches(episode, np.zeros(len(frozen) + 1, dtype=bool), frozen)
+
+
+@final
+class Repeats(Check):
+    """`repeated-rows`: single rows equal to the one before, again and again, as a slow camera or a resampled log leaves them."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self._alone: dict[str, NDArray[np.int64]] = {}
+        self._first: dict[str, tuple[str, int]] = {}
+
+    def see(self, view: View) -> None:
+        for name, changed in view.changed.items():
+            same = np.concatenate([[False], ~changed & asks(view), [False]])
+            alone = same[1:-1] & ~same[:-2] & ~same[2:]
+            self._alone[name] = self._alone.get(name, np.zeros(2, np.int64)) + (alone.sum(), max(0, len(changed)))
+            if alone.any():
+                self._first.setdefault(name, (view.episode.id, int(np.argmax(alone)) + 1))
+
+    def findings(self) -> Iterator[Finding]:
+        for name, (alone, rows) in self._alone.items():
+            if alone > _TWICE * rows:
+                message = (
+                    f"'{name}' repeats single rows ({100 * alone / rows:.0f} % of all): a sensor slower than the log, or rows "
+                    f"written twice. Record at the sensor's own rate, or train with frameskip {max(2, round(rows / (rows - alone)))}"
+                )
+                episode, row = self._first[name]
+                yield Finding(Severity.WARNING, "repeated-rows", message, name, int(alone), episode, row)
+
+
+def asks(view: View) -> Mask:
+    """Does each action ask for something? In a box, the zero action (and the middle) do not."""
+    actions = view.episode.actions
+    if not isinstance(view.spec.action_space, BoxSpace):
+        return np.ones(len(actions), dtype=bool)
+    asked: Mask = (np.abs(view.spec.action_space.encode(actions)) > _STILL).any(axis=1) & (actions != 0).any(axis=1)
+    return asked
+
+
+def _frozen(changed: Mask, actions_TA: NDArray[np.float64]) -> Mask:
+    """Steps (T,) inside long runs without change, where the actions differ: pushing at a wall is no fault."""
+    frozen = np.zeros(len(changed), dtype=bool)
+    for first, last in runs(~changed):
+        rest = np.concatenate([changed[:first], changed[last:]])
+        if last - first >= _FROZEN and len(rest) and rest.mean() >= _USUAL and _differ(actions_TA[first:last]):
+            frozen[first:last] = True
+    return frozen
+
+
+def _differ(actions_KA: NDArray[np.float64]) -> bool:
+    """Do some of these actions point against others?"""
+    size = np.linalg.norm(actions_KA, axis=1)
+    return bool(np.linalg.norm(actions_KA.mean(0)) < 0.5 * size.mean()) if size.mean() > _STILL else False
+
+
+def runs(mask: Mask) -> list[tuple[int, int]]:
+    """First and past-the-last index of each run of true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
