@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,12 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from typer.testing import CliRunner
 
-from forethought.data import open_log, open_writer
-from forethought.data.checks import Finding, Severity, check_log, summarise
+from forethought.cli.main import app
+from forethought.data import open_log, open_writer, write_log
+from forethought.data.checks import Finding, Severity, check_log, examine, summarise
+from forethought.data.checks.fix import write_fixed
 from forethought.data.episodes import MemoryExperience
 from forethought.data.png import encode_png
 from forethought.data.record import (
@@ -317,3 +322,63 @@ def test_killed_collection_goes_on_to_the_same_log(tmp_path: Path) -> None:
     assert kills > 0
     for one, other in zip(a, b, strict=True):
         check_same(one, other)
+
+
+def driven(number: int, late: int) -> Episode:
+    """A place that follows the actions at once; the log has them `late` rows too late."""
+    generator = np.random.default_rng(number)
+    actions = generator.uniform(-1, 1, (40, 1)).astype(np.float32)
+    place = np.concatenate([np.zeros((1, 1)), np.cumsum(0.1 * actions, 0)]).astype(np.float32)
+    return Episode(f"d{number}", {"place": place}, np.roll(actions, late, 0))
+
+
+@pytest.mark.parametrize("late", [0, 2, -1])
+def test_actions_of_another_row_are_found_and_shifted_back(tmp_path: Path, late: int) -> None:
+    spec = ExperienceSpec((Sensor("place", SensorKind.VECTOR, (1,), "float32"),), BoxSpace((-1.0,), (1.0,)))
+    log = open_log(write_log(tmp_path / "log.h5", (driven(i, late) for i in range(30)), spec))
+    found = [finding for finding in check_log(log) if finding.code == "delay"]
+    assert len(found) == (late != 0)
+    if late:
+        assert f"--shift {-late}" in found[0].message
+        assert f"{abs(late)} frame" in found[0].message and ("late" if late > 0 else "early") in found[0].message
+    mended = write_fixed(log, tmp_path / "mended.h5", (), shift=-late)
+    assert mended.before == mended.after == 30
+    for episode in open_log(tmp_path / "mended.h5"):
+        assert np.allclose(np.diff(episode.observations["place"], axis=0), 0.1 * episode.actions, atol=1e-5)
+
+
+def test_a_repaired_copy_has_no_errors_and_the_log_is_as_it_was(tmp_path: Path) -> None:
+    spec = ExperienceSpec((Sensor("place", SensorKind.VECTOR, (1,), "float32"),), BoxSpace((-1.0,), (1.0,)))
+    episodes = [driven(i, 0) for i in range(30)]
+    episodes[3].observations["place"][20] = np.nan
+    episodes[5].actions[7] = 3.0
+    path = write_log(tmp_path / "log.h5", episodes, spec)
+    before = path.read_bytes()
+    found = examine(open_log(path))
+    faults = {"not-finite", "action-out-of-bounds"}
+    assert faults <= {finding.code for finding in found.findings}
+    arguments = ["data", "check", str(path), "--fix", str(tmp_path / "mended.h5"), "--shift", "1", "--json"]
+    said = json.loads(CliRunner().invoke(app, arguments).stdout)["fixed"]
+    assert said["episodes"] == 31
+    assert said["repairs"] == {
+        "shifted actions by 1": 30,
+        "cut at rows that are not finite": 1,
+        "clipped actions": 1,
+    }
+    mended = open_log(tmp_path / "mended.h5")
+    assert not faults & {finding.code for finding in check_log(mended)}
+    assert path.read_bytes() == before
+    assert CliRunner().invoke(app, ["data", "check", str(path), "--shift", "1"]).exit_code == 2
+
+
+def test_a_repeated_id_gets_a_name_before_its_episode_is_cut(tmp_path: Path) -> None:
+    spec = ExperienceSpec((Sensor("place", SensorKind.VECTOR, (1,), "float32"),), BoxSpace((-1.0,), (1.0,)))
+    episodes = [driven(3, 0), replace(driven(4, 0), id="d3")]
+    for episode in episodes:
+        episode.observations["place"][20] = np.nan
+    log = MemoryExperience(spec, episodes)
+    mended = write_fixed(log, tmp_path / "mended.h5", examine(log).repairs)
+    names = open_log(tmp_path / "mended.h5").ids()
+    assert mended.repairs["gave repeated ids new names"] == 1
+    assert len(names) == len(set(names)) == 4
+    assert {split_of(name) for name in names} == {split_of("d3")}, "parts stay in their split"

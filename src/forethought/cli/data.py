@@ -19,24 +19,44 @@ Log = Annotated[Path, typer.Argument(help="A log of any known format (docs/data.
 
 
 @app.command(short_help="What is in a log, and what is wrong with it.")
-def check(log: Log, json: Json = False, debug: Debug = False) -> None:
+def check(
+    log: Log,
+    fix: Annotated[Path | None, typer.Option(help="Write a repaired copy there; the log itself is not touched.")] = None,
+    shift: Annotated[int, typer.Option(help="With --fix: move every action so many rows on (back if negative).")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Say what is in a log and what is wrong with it; exit code 1 if there are errors.
 
     \b
     Example:
       forethought data check my.h5 --json
     """
-    guarded(lambda: _check(log, json), debug)
+    guarded(lambda: _check(log, fix, shift, json), debug)
 
 
-def _check(log: Path, json: bool) -> None:
+def _check(log: Path, fix: Path | None, shift: int, json: bool) -> None:
     from forethought.data import open_log
-    from forethought.data.checks import Severity, check_log, summarise
+    from forethought.data.checks import Severity, examine, summarise
+    from forethought.data.checks.fix import write_fixed
+    from forethought.errors import UsageError
 
     experience = open_log(log)
-    summary, findings = summarise(experience), check_log(experience)
+    if shift and fix is None:
+        raise UsageError("--shift changes a copy: say where it goes with --fix OUT")
+    found = examine(experience)
+    summary, findings = summarise(experience), found.findings
     lines = [*described(log, summary), *(placed(log, finding) for finding in findings)] + ["no findings"] * (not findings)
-    record = {"log": str(log), "summary": _record(summary), "findings": [_record(finding) for finding in findings]}
+    record: dict[str, Any] = {
+        "log": str(log),
+        "summary": _record(summary),
+        "findings": [_record(finding) for finding in findings],
+    }
+    if fix is not None:
+        mended = write_fixed(experience, fix, found.repairs, shift)
+        record["fixed"] = {"path": str(fix), "repairs": dict(mended.repairs), "episodes": mended.after}
+        lines += [f"written: {fix}, {mended.after} episodes of {mended.before}"]
+        lines += [f"  {what}: {count} times" for what, count in mended.repairs.items()] or ["  nothing was mended"]
     emit(record, json, "\n".join(lines))
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(1)

@@ -28,9 +28,9 @@ from forethought.types import ExperienceSpec
 __all__ = ["CHECKS", "Check", "Examination", "Finding", "Severity", "Summary", "check_log", "examine", "merged", "summarise"]
 
 CHECKS: tuple[Callable[[Log], Check], ...] = (
-    Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Ids, Twins,
+    Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Twins,
 )  # fmt: skip
-"""All checks, in the order in which their findings are listed and their repairs are made."""
+"""All checks, in the order of their repairs: ids first, so that parts of an episode differ."""
 
 
 @final

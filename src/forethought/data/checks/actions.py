@@ -39,7 +39,7 @@ class Actions(Check):
             self._counts[:, 0] += np.bincount(inside.astype(np.int64), minlength=len(self._counts))
             return
         self._low, self._high = np.fmin(self._low, actions.min(0)), np.fmax(self._high, actions.max(0))
-        unit = np.nan_to_num(self.log.spec.action_space.encode(actions))
+        unit = np.clip(np.nan_to_num(self.log.spec.action_space.encode(actions)), -2, 2)  # wild ones are another check's
         self._stops += (np.abs(unit) >= 1 - 1e-5).sum(0)
         bins = np.clip((unit + 1) / 2 * _BINS, 0, _BINS - 1).astype(np.int64)
         for number, column in enumerate(bins.T):

@@ -100,7 +100,8 @@ class Rate(Check):
             return
         unit = 1000.0 ** round(np.log(usual * told) / np.log(1000.0))  # seconds, milliseconds, ...
         if abs(usual * told / unit - 1) > _DRIFT:
-            message = f"'{name}' says {unit / usual:.4g} steps a second, the spec {told:.4g}; correct the spec, or the clock that drifts"
+            rates = f"{unit / usual:.4g} steps a second, the spec {told:.4g}"
+            message = f"'{name}' says {rates}; correct the spec, or the clock that drifts"
             yield Finding(Severity.WARNING, "clock-drift", message, name)
 
 

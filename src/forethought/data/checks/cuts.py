@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ def keep_stretches(episode: Episode, bad_rows: Mask, bad_steps: Mask) -> list[Ep
     """The stretches without bad rows (T+1,) and bad steps (T,), of at least LEAST steps each."""
     broken = np.flatnonzero(bad_steps | bad_rows[1:] | bad_rows[:-1])
     edges = np.concatenate([[-1], broken, [episode.num_steps]])
-    spans = [(int(a) + 1, int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if b - a - 1 >= LEAST]
+    spans = [(int(a) + 1, int(b)) for a, b in itertools.pairwise(edges) if b - a - 1 >= LEAST]
     if spans == [(0, episode.num_steps)]:
         return [episode]
     names = same_split_names(episode.id, len(spans))
@@ -39,12 +40,12 @@ def part(episode: Episode, first: int, last: int, name: str) -> Episode:
     )
 
 
-def same_split_names(name: str, count: int) -> list[str]:
+def same_split_names(name: str, count: int, word: str = "part") -> list[str]:
     """New ids that fall in the same split as the old one: parts of a training episode must not become tests."""
     names: list[str] = []
     number = 0
     while len(names) < count:
-        candidate = f"{name}-part{number}"
+        candidate = f"{name}-{word}{number}"
         names += [candidate] * (split_of(candidate) is split_of(name))
         number += 1
     return names

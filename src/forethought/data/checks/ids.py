@@ -52,5 +52,5 @@ class Ids(Check):
 
     def repairs(self) -> Iterator[Repair]:
         for number, (index, name) in enumerate(self._again):
-            new = same_split_names(f"{name}-again{number}", 1)[0]
+            new = same_split_names(name, number + 1, "again")[number]
             yield Repair("repeated-id", "gave repeated ids new names", index, lambda e, new=new: [replace(e, id=new)])  # type: ignore[misc]

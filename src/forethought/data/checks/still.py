@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from forethought.data.checks.cuts import keep_stretches
 from forethought.data.checks.finding import Finding, Severity
 from forethought.data.checks.seam import Check, EpisodeCheck, Log, Mask, Repair, View
-from forethought.types import BoxSpace, Episode
+from forethought.types import BoxSpace, Episode, SensorKind
 
 _IDLE_SHARE = 0.2
 _STILL = 1e-3  # of half the action range: an action this near the middle asks for nothing
@@ -62,27 +62,33 @@ class Frozen(EpisodeCheck):
 
 @final
 class Repeats(Check):
-    """`repeated-rows`: single rows equal to the one before, again and again, as a slow camera or a resampled log leaves them."""
+    """`repeated-rows`: single rows equal to the one before, again and again, as a slow camera or a resampled log leaves."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
         self._alone: dict[str, NDArray[np.int64]] = {}
         self._first: dict[str, tuple[str, int]] = {}
 
+    def _tokens(self, name: str) -> bool:
+        return any(sensor.name == name and sensor.kind is SensorKind.TOKENS for sensor in self.log.spec.sensors)
+
     def see(self, view: View) -> None:
         for name, changed in view.changed.items():
+            if self._tokens(name):  # words repeat
+                continue
             same = np.concatenate([[False], ~changed & asks(view), [False]])
             alone = same[1:-1] & ~same[:-2] & ~same[2:]
-            self._alone[name] = self._alone.get(name, np.zeros(2, np.int64)) + (alone.sum(), max(0, len(changed)))
+            self._alone[name] = self._alone.get(name, np.zeros(2, np.int64)) + np.array([alone.sum(), len(changed)])
             if alone.any():
                 self._first.setdefault(name, (view.episode.id, int(np.argmax(alone)) + 1))
 
     def findings(self) -> Iterator[Finding]:
         for name, (alone, rows) in self._alone.items():
             if alone > _TWICE * rows:
+                skip = max(2, round(rows / (rows - alone)))
                 message = (
                     f"'{name}' repeats single rows ({100 * alone / rows:.0f} % of all): a sensor slower than the log, or rows "
-                    f"written twice. Record at the sensor's own rate, or train with frameskip {max(2, round(rows / (rows - alone)))}"
+                    f"written twice. Record at the sensor's own rate, or train with frameskip {skip}"
                 )
                 episode, row = self._first[name]
                 yield Finding(Severity.WARNING, "repeated-rows", message, name, int(alone), episode, row)
