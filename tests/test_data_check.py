@@ -382,3 +382,23 @@ def test_a_repeated_id_gets_a_name_before_its_episode_is_cut(tmp_path: Path) -> 
     assert mended.repairs["gave repeated ids new names"] == 1
     assert len(names) == len(set(names)) == 4
     assert {split_of(name) for name in names} == {split_of("d3")}, "parts stay in their split"
+
+
+def _tinted(code: str) -> Callable[[int], Episode]:
+    def tinted(number: int) -> Episode:
+        episode, frames = make(number), make(number).observations["pixels"] // 4
+        frames[..., 0] += 90
+        change = {"image-range": frames // 200, "channel-swap": frames[..., ::-1]}
+        frames = change.get(code, frames) if number == 7 else frames
+        state = episode.observations["state"] * np.float32(57.3 if (number, code) == (7, "unit-jump") else 1)
+        return replace(episode, observations={**episode.observations, "pixels": frames, "state": state})
+
+    return tinted
+
+
+@pytest.mark.parametrize("code", ["none", "unit-jump", "image-range", "channel-swap"])
+def test_an_episode_of_another_machine_is_found(code: str) -> None:
+    found = check_log(MemoryExperience(SPEC, [_tinted(code)(i) for i in range(30)]))
+    jumps = {f.code: f for f in found if f.code in ("unit-jump", "image-range", "channel-swap")}
+    assert set(jumps) == {code} - {"none"}
+    assert all((finding.episode, finding.count) == ("e7", 1) for finding in jumps.values())

@@ -17,6 +17,7 @@ from forethought.data.checks.finding import Finding, Severity, merged
 from forethought.data.checks.finite import Finite
 from forethought.data.checks.ids import Ids, Short
 from forethought.data.checks.rewards import Rewards
+from forethought.data.checks.scale import Scale
 from forethought.data.checks.seam import Check, Log, Repair, View
 from forethought.data.checks.still import Frozen, Motion, Repeats
 from forethought.data.checks.twins import Twins
@@ -28,7 +29,7 @@ from forethought.types import ExperienceSpec
 __all__ = ["CHECKS", "Check", "Examination", "Finding", "Severity", "Summary", "check_log", "examine", "merged", "summarise"]
 
 CHECKS: tuple[Callable[[Log], Check], ...] = (
-    Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Twins,
+    Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Scale, Twins,
 )  # fmt: skip
 """All checks, in the order of their repairs: ids first, so that parts of an episode differ."""
 
