@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from forethought.data import open_log, write_log
+from forethought.data import open_log, open_writer, write_log
+from forethought.data.episodes import MemoryExperience
 from forethought.data.formats import formats
 from forethought.data.formats.lerobot import LeRobotReader
 from forethought.errors import DataError
-from forethought.testing.reader import check_format, check_reader
-from forethought.types import BoxSpace, SensorKind
+from forethought.testing.reader import check_format, check_reader, check_same
+from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
 FIXTURE = Path(__file__).parent / "fixtures" / "lerobot_v3_two_cameras"
 
@@ -147,3 +150,89 @@ def test_an_episode_cut_off_by_a_kill_does_not_count(tmp_path: Path) -> None:
     cut = {name: values[:3] if isinstance(values, list) else values for name, values in own.items()}
     (folder / "meta/forethought.json").write_text(json.dumps(cut))
     assert open_log(folder).lengths() == (11, 29, 6)
+
+
+def small(number: int) -> Episode:
+    rng = np.random.default_rng(number)
+    seen = {"camera": rng.integers(0, 256, (6, 8, 10, 3), dtype=np.uint8), "one": rng.normal(size=(6, 1)).astype(np.float32)}
+    named = {"height": rng.normal(size=(6, 1)), "door": np.arange(6) > 2, "pose": rng.normal(size=(6, 2, 2))}
+    return Episode(f"é/{number}", seen, rng.integers(0, 3, 5), rng.normal(size=5).astype(np.float32), metadata=named)
+
+
+SMALL = ExperienceSpec(
+    (Sensor("camera", SensorKind.IMAGE, (8, 10, 3), "uint8"), Sensor("one", SensorKind.VECTOR, (1,), "float32")),
+    DiscreteSpace(3),
+    has_reward=True,
+    steps_per_second=12.5,
+)
+
+
+def test_statistics_are_of_all_episodes_and_one_number_is_a_plain_column(tmp_path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    for number in range(3):  # a writer an episode: each must know what the others counted
+        writer = open_writer(tmp_path / "set", SMALL, format="lerobot")
+        writer.append(small(number))
+        writer.close()
+    for number, episode in enumerate(open_log(tmp_path / "set")):
+        check_same(small(number), episode)
+    stats = json.loads((tmp_path / "set/meta/stats.json").read_text())
+    cameras = np.concatenate([small(n).observations["camera"] for n in range(3)]) / 255
+    ones = np.concatenate([small(n).observations["one"] for n in range(3)]).astype(np.float64)
+    assert stats["observation.camera"]["count"] == [18]
+    for name, function in (("mean", np.mean), ("std", np.std), ("min", np.min), ("max", np.max)):
+        assert np.allclose(stats["observation.camera"][name], function(cameras, axis=(0, 1, 2)).reshape(3, 1, 1))
+        assert np.allclose(stats["observation.one"][name], function(ones))
+    schema = parquet.read_schema(tmp_path / "set/data/chunk-000/file-000.parquet")
+    assert [str(schema.field(name).type) for name in ("observation.one", "metadata.height", "action")] == [
+        "float",
+        "double",
+        "int64",
+    ]
+
+
+THEIRS = """
+import sys
+import torch
+lib = torch.library.Library("torchvision", "DEF")  # its wheel for another torch: compiled operators are not needed
+for name in ("nms", "qnms"):
+    lib.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+found = LeRobotDataset("somebody/log", root=sys.argv[1])
+rows = [found[i] for i in range(len(found))]
+import json
+print(json.dumps({
+    "episodes": found.num_episodes, "fps": found.fps, "tasks": [row["task"] for row in rows],
+    "lengths": list(found.meta.episodes["length"]), "statistics": sorted(found.meta.stats),
+    "pictures": {k: [(row[k] * 255).round().to(torch.uint8).tolist() for row in rows] for k in found.meta.camera_keys},
+    "numbers": {k: [row[k].tolist() for row in rows] for k in rows[0] if k != "task" and k not in found.meta.camera_keys},
+}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["two cameras", "small"])
+def test_the_real_package_reads_what_we_write(tmp_path: Path, which: str) -> None:
+    python = os.environ.get("FORETHOUGHT_LEROBOT_PYTHON")
+    if not python:
+        pytest.skip("set FORETHOUGHT_LEROBOT_PYTHON to a python that has lerobot (v3.0 data sets: from 0.4 on)")
+    log = open_log(FIXTURE) if which == "two cameras" else MemoryExperience(SMALL, [small(0), small(1)])
+    folder = write_log(tmp_path / "set", log, format="lerobot")
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "PYTHONPATH": ""}
+    ran = subprocess.run([python, "-c", THEIRS, str(folder)], capture_output=True, text=True, env={**os.environ, **offline})
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    theirs = json.loads(ran.stdout.splitlines()[-1])
+    episodes = list(log)
+    assert theirs["lengths"] == [episode.num_steps + 1 for episode in episodes] and theirs["episodes"] == len(episodes)
+    assert theirs["fps"] == log.spec.steps_per_second
+    assert set(theirs["statistics"]) == set(theirs["pictures"]) | set(theirs["numbers"])
+    if log.spec.tasks:
+        told = np.concatenate([episode.metadata["task_index"] for episode in episodes])
+        assert theirs["tasks"] == [log.spec.tasks[index] for index in told]
+    for sensor in log.spec.sensors:
+        ours = np.concatenate([episode.observations[sensor.name] for episode in episodes])
+        name = sensor.name if sensor.name.startswith("observation") else f"observation.{sensor.name}"
+        if sensor.kind is SensorKind.IMAGE:
+            assert np.array_equal(np.moveaxis(np.array(theirs["pictures"][name]), 1, -1), ours), name
+        else:
+            assert np.allclose(np.array(theirs["numbers"][name]).reshape(ours.shape), ours, atol=0), name

@@ -127,6 +127,7 @@ class LeRobotExperience(Experience):
             terminated, truncated = map(bool, own["ended"][place.number])
         seen = {s.name: _of(rows, feature_of(s.name), place.table) for s in self.spec.sensors}
         metadata = {name.removeprefix(METADATA): values for name, values in rows.items() if name.startswith(METADATA)}
+        metadata |= {name: metadata[name].reshape(-1, 1) for name in own.get("of_one", ()) if name in metadata}
         if own.get("tasks_told"):
             metadata["task_index"] = _of(rows, "task_index", place.table)
         steps = Steps(seen, _of(rows, "action", place.table), rows.get("next.reward"), metadata=metadata, terminated=terminated)

@@ -8,6 +8,7 @@ episode count: it is replaced last, and files of an episode that it does not nam
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -17,13 +18,13 @@ import numpy as np
 from forethought.data.durable import atomic_path, atomic_write_bytes
 from forethought.data.extras import optional
 from forethought.data.formats.lerobot import METADATA, OWN, feature_of
+from forethought.data.formats.lerobot_stats import Statistics, merged, statistics
 from forethought.data.png import encode_png
 from forethought.data.schema import check_episode, spec_to_json
 from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec
 
 CHUNK = 1000  # files a folder, as LeRobot has it
-_QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
 _OPENING = {
     "codebase_version": "v3.0", "robot_type": "unknown", "total_tasks": 1, "chunks_size": CHUNK, "data_files_size_in_mb": 100,
     "video_files_size_in_mb": 200, "video_path": None,
@@ -41,6 +42,7 @@ class _Own:
     ended: list[tuple[bool, bool]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     tasks_told: bool = False
+    of_one: list[str] = field(default_factory=list)  # metadata whose rows are (1,): LeRobot's tables tell them not from ()
 
 
 @final
@@ -59,6 +61,9 @@ class LeRobotWriter:
         self._features: dict[str, dict[str, Any]] = {}
         if own.exists():
             self._features = json.loads((path / "meta/info.json").read_text(encoding="utf-8"))["features"]
+        self._statistics: dict[str, Statistics] = {}
+        for number in range(len(self)):
+            self._count(self._table_file("meta/episodes", _place(number)))
         (path / "meta").mkdir(parents=True, exist_ok=True)
         self._write_meta()
 
@@ -74,7 +79,7 @@ class LeRobotWriter:
         columns = self._columns(episode, number, begin)
         for name, values in columns.items():
             self._features.setdefault(name, _feature(values))
-        place = {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
+        place = _place(number)
         self._write_table("data", place, {name: self._column(values) for name, values in columns.items()})
         told = sorted({self._spec.tasks[i] for i in columns["task_index"].tolist()}) if self._spec.tasks else [""]
         about = {
@@ -82,13 +87,15 @@ class LeRobotWriter:
             "data/file_index": place["file_index"], "dataset_from_index": begin, "dataset_to_index": begin + rows,
             "meta/episodes/chunk_index": place["chunk_index"], "meta/episodes/file_index": place["file_index"],
         }  # fmt: skip
-        stats = {name: _statistics(values) for name, values in columns.items()}
+        stats = {name: statistics(values) for name, values in columns.items()}
         about |= {f"stats/{name}/{part}": value for name, parts in stats.items() for part, value in parts.items()}
         self._write_table("meta/episodes", place, {name: self._arrow.array([value]) for name, value in about.items()})
         self._own.ids.append(episode.id)
         self._own.ended.append((episode.terminated, episode.truncated))
         self._own.rows.append(rows)
         self._own.tasks_told = self._own.tasks_told or "task_index" in episode.metadata
+        self._own.of_one = sorted({*self._own.of_one, *(n for n, v in episode.metadata.items() if v.shape[1:] == (1,))})
+        self._add(stats)
         self._write_meta()
 
     def close(self) -> None:
@@ -114,18 +121,35 @@ class LeRobotWriter:
             kind = self._arrow.struct([("bytes", self._arrow.binary()), ("path", self._arrow.string())])
             return self._arrow.array(rows, kind)
         column = self._arrow.array(np.ascontiguousarray(values).reshape(-1))
-        for size in reversed(values.shape[1:]):
+        for size in () if values.shape[1:] == (1,) else reversed(values.shape[1:]):  # one number a row is a plain column
             column = self._arrow.FixedSizeListArray.from_arrays(column, size)
         return column
 
     def _write_table(self, folder: str, place: dict[str, int], columns: dict[str, Any]) -> None:
-        file = self._path / folder / f"chunk-{place['chunk_index']:03d}" / f"file-{place['file_index']:03d}.parquet"
+        file = self._table_file(folder, place)
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as temporary:
             self._parquet.write_table(self._arrow.table(columns), temporary)
 
+    def _table_file(self, folder: str, place: dict[str, int]) -> Path:
+        return self._path / folder / f"chunk-{place['chunk_index']:03d}" / f"file-{place['file_index']:03d}.parquet"
+
+    def _count(self, file: Path) -> None:
+        """Add the statistics of an episode that is there already."""
+        names = [name for name in self._parquet.read_schema(file).names if name.startswith("stats/")]
+        (row,) = self._parquet.read_table(file, columns=names).to_pylist()
+        stats: dict[str, dict[str, Any]] = {}
+        for name, value in row.items():
+            _, feature, part = name.split("/")
+            stats.setdefault(feature, {})[part] = value
+        self._add(stats)
+
+    def _add(self, stats: Mapping[str, Statistics]) -> None:
+        known = self._statistics
+        self._statistics |= {name: merged(known[name], new) if name in known else new for name, new in stats.items()}
+
     def _write_meta(self) -> None:
-        """Tasks and info, and last what makes the newest episode count."""
+        """Tasks, statistics and info, and last what makes the newest episode count."""
         tasks = self._spec.tasks or ("",)
         named = {"name": "task", "field_name": "task", "pandas_type": "unicode", "numpy_type": "object", "metadata": None}
         number = {
@@ -144,8 +168,14 @@ class LeRobotWriter:
             "fps": int(rate) if rate == int(rate) else rate, "features": self._features, "total_episodes": episodes,
             "total_frames": sum(self._own.rows), "total_tasks": len(tasks), "splits": {"train": f"0:{episodes}"},
         }  # fmt: skip
+        if self._statistics:
+            atomic_write_bytes(self._path / "meta/stats.json", json.dumps(self._statistics).encode())
         atomic_write_bytes(self._path / "meta/info.json", json.dumps(info, indent=2).encode())
         atomic_write_bytes(self._path / OWN, json.dumps(asdict(self._own), indent=1).encode())
+
+
+def _place(number: int) -> dict[str, int]:
+    return {"chunk_index": number // CHUNK, "file_index": number % CHUNK}
 
 
 def _rate(spec: ExperienceSpec) -> float:
@@ -160,14 +190,3 @@ def _feature(values: Array) -> dict[str, Any]:
     if values.dtype == np.uint8 and values.ndim == 4:
         return {"dtype": "image", "shape": list(values.shape[1:]), "names": ["height", "width", "channels"]}
     return {"dtype": str(values.dtype), "shape": list(values.shape[1:]) or [1], "names": None}
-
-
-def _statistics(values: Array) -> dict[str, Any]:
-    """Minimum, maximum, mean, deviation, count, quantiles; of pictures by channel, (3, 1, 1) in [0, 1]."""
-    flat = (
-        values.reshape(-1, values.shape[-1]) / 255.0 if values.ndim == 4 else values.reshape(len(values), -1).astype(np.float64)
-    )
-    found = {"min": flat.min(0), "max": flat.max(0), "mean": flat.mean(0), "std": flat.std(0)}
-    found |= {name: np.quantile(flat, share, 0) for name, share in _QUANTILES.items()}
-    shaped = {name: value.reshape(-1, 1, 1).tolist() if values.ndim == 4 else value.tolist() for name, value in found.items()}
-    return shaped | {"count": [len(values)]}
