@@ -52,6 +52,12 @@ def _rlds(folder: Path) -> Path:
     return test_data_rlds.dataset(folder / "log")
 
 
+def _videos(folder: Path) -> Path:
+    import test_data_video_folder
+
+    return test_data_video_folder.folder(folder / "log")
+
+
 def _copy(source: str) -> Builder:
     return lambda folder: Path(shutil.copytree(FIXTURES / source, folder / "log"))
 
@@ -68,6 +74,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("mcap", _bag),
     ("lerobot", _copy("lerobot_v3_two_cameras")),
     ("rlds", _rlds),
+    ("video-folder", _videos),
 ]
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import av
 
 _FRAMES_HELD = 20  # a decoder's reference and reordering frames, for the estimate of its memory
-_JUMP = 8  # frames to decode in passing that cost as much as a seek
+_JUMP = 4  # frames to decode in passing that cost as much as a seek
 
 
 def _av() -> Any:
-    return optional("av", "Video", "lerobot")
+    return optional("av", "Video", "video")
 
 
 @contextmanager

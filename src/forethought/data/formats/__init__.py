@@ -146,6 +146,12 @@ def _rlds_reader() -> Reader:
     return RldsReader()
 
 
+def _video_folder_reader() -> Reader:
+    from forethought.data.formats.video_folder import VideoFolderReader
+
+    return VideoFolderReader()
+
+
 def _npz_reader() -> Reader:
     from forethought.data.formats.npz import NpzReader
 
@@ -168,3 +174,4 @@ register_format(Format("rlds", (), _rlds_reader))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
 register_format(Format("mcap", (".mcap",), _mcap_reader))
 register_format(Format("lerobot", (), _lerobot_reader, _lerobot_writer))
+register_format(Format("video-folder", (), _video_folder_reader))
