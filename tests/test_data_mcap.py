@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from forethought.data import open_log, write_log
 from forethought.data.formats.mcap import McapReader
-from forethought.errors import DataError
+from forethought.errors import DataError, MissingExtra
 from forethought.testing import check_reader
 from forethought.types import SensorKind
 
@@ -134,3 +135,13 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
     (tmp_path / "cut.mcap").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="copy the file again"):
         open_log(tmp_path / "cut.mcap").episode(0)
+
+
+@pytest.mark.parametrize("module", ["mcap.reader", "mcap_ros2.decoder"])
+def test_a_missing_extra_is_named_and_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    path = bag(tmp_path / "drive.mcap")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"forethought\[mcap\]"):
+        open_log(path).episode(0)

@@ -1,7 +1,7 @@
 """What all image bodies share: pictures are read as differences from the log's mean frame.
 
 Most of a picture is always the same, and far brighter than what moves in it. Left in, it is what the first layer learns about:
-centred, a pose was learned from pixels with a quarter of the updates (docs/log/pusht.md).
+centred, the true pose of Push-T was learned from pixels with a quarter of the updates (one seed; docs/log/pusht.md).
 """
 
 from __future__ import annotations

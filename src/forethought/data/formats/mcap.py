@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.data.experience import Experience
+from forethought.data.extras import optional
 from forethought.data.formats.raw import LAST_ACTION, Steps, sensor_for, space_for, to_episode
 from forethought.data.schema import check_spec, explain, natural
-from forethought.errors import DataError, MissingExtra
+from forethought.errors import DataError, ForethoughtError
 from forethought.types import Array, Episode, ExperienceSpec
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -164,7 +165,7 @@ def _reading(file: Path) -> Iterator[None]:
     """What the libraries raise on damaged files, as a DataError."""
     try:
         yield
-    except DataError:
+    except ForethoughtError:  # a missing extra among them
         raise
     except Exception as error:  # struct, unicode, zstandard, lz4, CDR ...: each has its own
         raise DataError(f"cannot be read as MCAP ({explain(error)}); copy the file again", file) from None
@@ -172,12 +173,9 @@ def _reading(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    try:
-        from mcap.reader import SeekingReader
-    except ImportError as error:
-        raise MissingExtra("MCAP bags", "mcap") from error
+    reader = optional("mcap.reader", "MCAP bags", "mcap")
     with _reading(file), file.open("rb") as stream:
-        yield SeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST)
+        yield reader.SeekingReader(stream, validate_crcs=True, record_size_limit=_LARGEST)
 
 
 def _scan(file: Path) -> _Bag:
@@ -209,11 +207,8 @@ def _messages(file: Path, wanted: Mapping[str, set[int]]) -> Iterator[tuple[str,
 
 
 def _decoder(schema: Any) -> Any:
-    try:
-        from mcap_ros2.decoder import DecoderFactory
-    except ImportError as error:
-        raise MissingExtra("ROS 2 messages", "mcap") from error
-    return DecoderFactory().decoder_for("cdr", schema)
+    decoder = optional("mcap_ros2.decoder", "ROS 2 messages", "mcap")
+    return decoder.DecoderFactory().decoder_for("cdr", schema)
 
 
 def _type(schema: Any) -> str:
@@ -245,11 +240,7 @@ def _image(message: Any) -> Array:
 
 
 def _compressed(message: Any) -> Array:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise MissingExtra("compressed images", "mcap") from error
-    with Image.open(io.BytesIO(bytes(message.data))) as picture:
+    with optional("PIL.Image", "compressed images", "mcap").open(io.BytesIO(bytes(message.data))) as picture:
         return np.asarray(picture.convert("RGB"))
 
 

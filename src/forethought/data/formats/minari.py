@@ -17,11 +17,12 @@ import h5py
 import numpy as np
 
 from forethought.data.experience import Experience
+from forethought.data.extras import optional
 from forethought.data.formats import spaces
 from forethought.data.formats.hdf5_file import Hdf5File, reading
 from forethought.data.formats.raw import as_actions, readings, space_for
 from forethought.data.schema import check_episode, check_spec, explain, natural, spec_from_json
-from forethought.errors import DataError, MissingExtra
+from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec
 
 MAIN, METADATA, OWN_SPEC = "main_data.hdf5", "metadata.json", "forethought_spec"
@@ -263,22 +264,15 @@ def _is_numbers(kind: Any, types: Any) -> bool:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.ipc
-    except ImportError:
-        raise MissingExtra("Minari's Arrow format", "minari") from None
-    return pyarrow, pyarrow.ipc
+    first, second = (optional(name, "Minari's Arrow format", "minari") for name in ("pyarrow", "pyarrow.ipc"))
+    return first, second
 
 
 def _decode(data: bytes) -> Array:
+    picture = optional("PIL.Image", "images stored as JPEG", "minari")
     try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtra("images stored as JPEG", "minari") from None
-    try:
-        return np.array(Image.open(io.BytesIO(data)), np.uint8)
-    except (SyntaxError, Image.DecompressionBombError) as error:  # its other errors are OSError and ValueError
+        return np.array(picture.open(io.BytesIO(data)), np.uint8)
+    except (SyntaxError, picture.DecompressionBombError) as error:  # its other errors are OSError and ValueError
         raise ValueError(str(error)) from None
 
 

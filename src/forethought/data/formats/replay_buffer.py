@@ -14,9 +14,10 @@ from typing import Any, final
 import numpy as np
 
 from forethought.data.experience import Experience
+from forethought.data.extras import optional
 from forethought.data.formats.columns import ColumnExperience, Roles, Table
 from forethought.data.schema import check_numbers, explain
-from forethought.errors import DataError, MissingExtra
+from forethought.errors import DataError, ForethoughtError
 from forethought.types import Array
 
 _MARKS = (".zarray", "zarr.json")
@@ -57,10 +58,7 @@ class ZarrTable(Table):
     """The arrays of a Zarr group as columns."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import zarr
-        except ImportError:
-            raise MissingExtra("reading Zarr", "zarr") from None
+        zarr = optional("zarr", "reading Zarr", "zarr")
         self.path = path
         with self._reading(""):
             store = zarr.storage.ZipStore(path, mode="r") if path.is_file() else zarr.storage.LocalStore(path, read_only=True)
@@ -111,7 +109,7 @@ class ZarrTable(Table):
         """Zarr and its codecs raise errors of many kinds on damaged files, RuntimeError and plain Exception among them."""
         try:
             yield
-        except (DataError, MissingExtra):
+        except ForethoughtError:  # a missing extra among them
             raise
         except Exception as error:
             raise DataError(f"cannot be read ({explain(error)}); copy it again", self.path, place) from None

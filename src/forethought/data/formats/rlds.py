@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 
 from forethought.data.experience import Experience
+from forethought.data.extras import optional
 from forethought.data.formats.raw import Steps, sensor_for, space_for, to_episode
 from forethought.data.formats.tfds import Feature, episode_features, find_episodes, step_features
 from forethought.data.formats.tfrecord import Record, decode, parse_example, read_record
@@ -174,11 +175,7 @@ class _Reader:
 
 def _image(file: bytes) -> Array:
     """A PNG or JPEG as (height, width, channels). Raises errors of many kinds."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtra("reading images in RLDS", "rlds") from None
-    with Image.open(io.BytesIO(file), formats=("PNG", "JPEG")) as image:
+    with optional("PIL.Image", "reading images in RLDS", "rlds").open(io.BytesIO(file), formats=("PNG", "JPEG")) as image:
         if image.width * image.height > _MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels")
         if image.mode not in _MODES:

@@ -13,7 +13,8 @@ from typing import final
 
 import numpy as np
 
-from forethought.errors import DataError, MissingExtra
+from forethought.data.extras import optional
+from forethought.errors import DataError
 from forethought.types import Array
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -73,11 +74,7 @@ def read_record(record: Record) -> bytes:
 
 def masked_crc(data: bytes) -> int:
     """TFRecord's checksum: CRC-32C, rotated right by 15 bits, plus a constant."""
-    try:
-        from crc32c import crc32c
-    except ImportError:
-        raise MissingExtra("reading TFRecord", "rlds") from None
-    checksum = crc32c(data)
+    checksum: int = optional("crc32c", "reading TFRecord", "rlds").crc32c(data)
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
