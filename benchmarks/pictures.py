@@ -18,7 +18,7 @@ from forethought.arena.task import Pair
 from forethought.arena.tasks import make_task
 from forethought.arena.two_room import distance_map
 from forethought.data.durable import atomic_write_bytes
-from forethought.data.png import encode_png
+from forethought.page.png import encode_png
 from forethought.training.bundle import load_agent
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "demo.png"

@@ -42,9 +42,9 @@ def test_the_front_door_names_what_it_has() -> None:
 def test_check_and_show(log: Path, tmp_path: Path) -> None:
     record = json.loads(call("data", "check", log, "--json").stdout)
     assert record["findings"] == [] or all(f["severity"] != "error" for f in record["findings"])
-    call("data", "show", log, "--out", tmp_path)
-    assert (tmp_path / "contact_sheet.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "histograms.png").is_file()
+    shown = json.loads(call("data", "show", log, "--out", tmp_path / "page.html", "--json").stdout)
+    assert shown["findings"] == record["findings"] and shown["written"] == str(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
 
 
 def test_check_says_what_is_there_and_where_a_fault_is(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from forethought.data import open_log, open_writer, write_log
 from forethought.data.checks import Finding, Severity, check_log, examine, summarise
 from forethought.data.checks.fix import write_fixed
 from forethought.data.episodes import MemoryExperience
-from forethought.data.png import encode_png
 from forethought.data.record import (
     collect,
     random_policy,
@@ -37,9 +36,9 @@ from forethought.data.record import (
     to_logged,
     to_sensors,
 )
-from forethought.data.show import contact_sheet, histogram_sheet, histograms
 from forethought.data.split import Split, split_of
-from forethought.errors import DataError, UsageError
+from forethought.errors import UsageError
+from forethought.page.png import encode_png
 from forethought.testing.reader import check_same
 from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
@@ -165,31 +164,6 @@ def test_png_refuses_what_it_cannot_write() -> None:
     for image in (np.zeros((2, 2, 5), np.uint8), np.zeros((2, 2), np.float32), np.zeros((0, 2), np.uint8)):
         with pytest.raises(UsageError, match="expected uint8"):
             encode_png(image)
-
-
-def test_contact_sheet_shows_the_frames(tmp_path: Path) -> None:
-    image_module = pytest.importorskip("PIL.Image")
-    episodes = [make(i) for i in range(3)]
-    episodes[0].observations["pixels"][0] = (255, 0, 0)
-    sheet = np.asarray(image_module.open(contact_sheet(MemoryExperience(SPEC, episodes), tmp_path / "a.png", cell=40)))
-    images, curves, actions = 40 + 14, 14 + 44, 14 + 24
-    assert sheet.shape == (3 * (14 + images + 2 * curves + actions + 12), 10 * 44 + 4, 3)
-    assert (sheet[14:54, 4:44] == (255, 0, 0)).all()
-    state = sheet[14 + images + 14 :][:40, 4:-4].reshape(-1, 3).tolist()
-    assert [52, 104, 165] in state and [214, 96, 32] in state, "two numbers, two colours"
-    with pytest.raises(DataError, match="no episodes"):
-        contact_sheet(MemoryExperience(SPEC, []), tmp_path / "b.png")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_histograms_count_everything_once(tmp_path: Path) -> None:
-    experience = MemoryExperience(SPEC, [make(i) for i in range(5)])
-    found = {histogram.name: histogram for histogram in histograms(experience)}
-    assert list(found) == ["steps", "action[0]", "action[1]", "state[0]", "state[1]", "words[0]"]
-    assert sum(found["state[1]"].counts) == 5 * 21
-    assert sum(found["words[0]"].counts) == 5 * 21
-    assert len(found["words[0]"].counts) == 5
-    assert histogram_sheet(tuple(found.values()), tmp_path / "h.png").stat().st_size > 500
 
 
 class Everything(gymnasium.Env[Any, Any]):

@@ -19,8 +19,8 @@ from forethought.data import open_log
 from forethought.data.formats import detect_format
 from forethought.data.formats.rlds import RldsReader
 from forethought.data.formats.tfrecord import decode, find_records, masked_crc, parse_example, read_record
-from forethought.data.png import encode_png
 from forethought.errors import DataError, MissingExtra
+from forethought.page.png import encode_png
 from forethought.testing.reader import check_reader
 from forethought.types import BoxSpace, SensorKind
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -12,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from browser import opened
 
 from forethought.arena.evaluate import Evaluation, evaluate
 from forethought.arena.report import write_report
 from forethought.arena.report.films import Film, Lens, chosen_good, chosen_worst, shoot, strip
 from forethought.arena.report.futures import futures, surprises
 from forethought.arena.report.place import find_place
-from forethought.arena.report.svg import Line, chart, short
 from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
 from forethought.config import read_json
 from forethought.data.motion import moving_centre
+from forethought.page.svg import Line, chart, short
 from forethought.perception.probe import Probe
 from forethought.training.bundle import load_agent
 from forethought.training.calibrate import Calibration
@@ -30,7 +30,6 @@ from forethought.training.examples import load_examples
 from forethought.training.run import RunFolder
 
 SECTIONS = ("success", "episodes", "distance", "futures", "held-out", "learned", "cost", "failures", "surprises", "made")
-CHROMIUM = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 
 
 @pytest.fixture(scope="module")
@@ -149,26 +148,5 @@ def test_charts_bear_what_training_may_log() -> None:
 @pytest.mark.lane
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1200, "light")])
 def test_a_real_browser_is_content(page: Path, width: int, scheme: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    browser_path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser_path is None:
-        assert not os.environ.get("FORETHOUGHT_NEEDS_BROWSER"), "no chromium here, and this machine was to have one"
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(CHROMIUM))
-        view = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-        told: list[str] = []
-        view.on("console", lambda message: told.append(message.text))
-        view.on("pageerror", lambda error: told.append(str(error)))
-        view.on("requestfailed", lambda request: told.append(request.url[:80]))
-        view.goto(page.as_uri())
-        assert view.evaluate("document.documentElement.scrollWidth") <= width
-        assert view.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    with opened(page, width, scheme) as view:
         assert view.evaluate("document.images.length") > 60
-        for name in re.findall(r'<section id="([\w-]+)"', page.read_text()):
-            assert view.locator(f"#{name} h2").is_visible()
-            assert view.locator(f'nav a[href="#{name}"]').count() == 1
-        paper = view.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (paper == "rgb(20, 23, 30)") is (scheme == "dark")
-        browser.close()
-    assert told == []

@@ -98,30 +98,29 @@ def placed(log: Path, finding: Finding) -> str:
     return f"{finding.severity.value}: {finding.code}: {', '.join(where)}{times}: {finding.message}"
 
 
-@app.command(short_help="Pictures of episodes and numbers.")
+@app.command(short_help="One page that shows what a log looks like.")
 def show(
     log: Log,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("."),
+    out: Annotated[Path | None, typer.Option(help="The page; LOG.html here, if not given.")] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Write a contact sheet of episodes and histograms of every number, as PNG.
+    """Write one HTML page: film strips, findings along the log, where it has been, histograms of every number.
 
     \b
     Example:
-      forethought data show my.h5 --out pictures
+      forethought data show my.h5 --out my.html
     """
     guarded(lambda: _show(log, out, json), debug)
 
 
-def _show(log: Path, out: Path, json: bool) -> None:
+def _show(log: Path, out: Path | None, json: bool) -> None:
+    from forethought.cli.output import Show
     from forethought.data import open_log
-    from forethought.data.show import contact_sheet, histogram_sheet, histograms
+    from forethought.data.show import write_page
 
-    experience = open_log(log)
-    out.mkdir(parents=True, exist_ok=True)
-    written = [
-        contact_sheet(experience, out / "contact_sheet.png"),
-        histogram_sheet(histograms(experience), out / "histograms.png"),
-    ]
-    emit({"written": [str(path) for path in written]}, json, "\n".join(str(path) for path in written))
+    page = out or Path(f"{log.expanduser().resolve().stem}.html")
+    with Show() as shown:
+        found = write_page(open_log(log), page, progress=lambda now, total: shown.count("look", now, total))
+    record = {"written": str(page), "findings": [_record(finding) for finding in found.findings]}
+    emit(record, json, f"{page}: open it in a browser; {len(found.findings)} findings")

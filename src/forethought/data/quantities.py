@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -48,6 +49,18 @@ def select(data: Dataset, names: tuple[str, ...]) -> Quantities:
         raise DataError(f"these episodes lack the quantities {', '.join(missing)}; log them in every episode")
     values = np.stack([known[name] for name in names], 1) if names else np.zeros((data.num_rows, 0), np.float32)
     return Quantities(names, values)
+
+
+def pairs_of(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Neighbouring numbers of one quantity that could be a position: [0] with [1], [2] with [3].
+
+    >>> pairs_of(["battery", "state[0]", "state[1]", "state[2]"])
+    [(1, 2)]
+    """
+    index = {name: i for i, name in enumerate(names)}
+    firsts = [(name, name[: name.index("[")], int(name[name.index("[") + 1 : -1])) for name in names if name.endswith("]")]
+    pairs = [(index[name], index.get(f"{base}[{i + 1}]")) for name, base, i in firsts if i % 2 == 0]
+    return [(a, b) for a, b in pairs if b is not None]
 
 
 def _sources(data: Dataset) -> list[tuple[str, Array]]:

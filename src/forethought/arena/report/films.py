@@ -14,9 +14,9 @@ from torch import Tensor
 
 from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.protocol import Outcome, run_episode
-from forethought.arena.report.html import Section, picture, shrink, table
 from forethought.arena.report.place import Floats, Place, find_place
 from forethought.arena.task import Pair, RunningEpisode, Task
+from forethought.page.html import Section, picture, shrink, table
 from forethought.perception.decoder import Decoder
 from forethought.perception.probe import Probe
 from forethought.types import Decision, State

@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from forethought.arena.report.films import Lens, read
-from forethought.arena.report.html import Section, figure, grid, picture, table
-from forethought.arena.report.svg import Line, arrow, chart
+from forethought.page.html import Section, figure, grid, picture, table
+from forethought.page.svg import Line, arrow, chart
 from forethought.training.calibrate import Calibration
 from forethought.training.examples import PERCENTILES, Examples
 from forethought.training.tail import Transition

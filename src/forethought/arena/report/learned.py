@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from forethought.arena.report.html import Section, figure, grid, table
-from forethought.arena.report.svg import Line, chart, interval_bar
+from forethought.page.html import Section, figure, grid, table
+from forethought.page.svg import Line, chart, interval_bar
 from forethought.training.calibrate import Calibration
 from forethought.training.run import RunFolder
 

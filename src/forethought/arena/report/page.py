@@ -16,15 +16,14 @@ from forethought.arena import pointmaze, two_room
 from forethought.arena.evaluate import Evaluation
 from forethought.arena.report.films import chosen_good, chosen_worst, episodes, failures, lens_for, shoot_all
 from forethought.arena.report.futures import futures, surprises
-from forethought.arena.report.html import Section, figure, grid, picture
 from forethought.arena.report.learned import critic, held_out, training
-from forethought.arena.report.style import STYLE
 from forethought.arena.report.success import cost, head, success
-from forethought.arena.report.svg import heat
 from forethought.arena.task import Pair, Task
 from forethought.arena.tasks import make_task
 from forethought.config import read_json
 from forethought.data.durable import atomic_write_bytes
+from forethought.page.html import Section, figure, grid, picture, whole_page
+from forethought.page.svg import heat
 from forethought.training.bundle import assemble, load_parts
 from forethought.training.calibrate import Calibration
 from forethought.training.decoder import load_decoder
@@ -64,23 +63,13 @@ def write_report(run: str | os.PathLike[str], task: str | Task, found: Evaluatio
     sections += [] if examples is None else [futures(examples, figures, lens)]
     sections += [held_out(figures), training(folder), cost(folder, found), failures(films, outcomes, worst, lens)]
     sections += [] if examples is None else [surprises(examples, figures, lens)]
-    page = _page(found.agent.task, head(folder, found), [*sections, _made(folder)])
+    page = whole_page(found.agent.task, head(folder, found), [*sections, _made(folder)])
     atomic_write_bytes(folder.report, page.encode())
     return folder.report
 
 
 def _seed(found: Evaluation) -> int:
     return int(found.agent.outcomes[0].pair.split("/")[1]) if found.agent.outcomes else 0
-
-
-def _page(title: str, top: str, sections: Sequence[Section]) -> str:
-    there = [section for section in sections if section.body]
-    links = "".join(f'<a href="#{section.id}">{escape(section.title)}</a>' for section in there)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{STYLE}</style></head>'
-        f"<body><main>{top}<nav>{links}</nav>{''.join(section.html() for section in there)}</main></body></html>"
-    )
 
 
 def _distance(agent: ForethoughtAgent, task: Task, pairs: Sequence[Pair], figures: Calibration) -> Section:

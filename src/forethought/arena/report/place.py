@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forethought.data.motion import moving_centre
+from forethought.data.quantities import pairs_of
 
 Floats = NDArray[np.float64]
 GOOD = 0.95
@@ -44,18 +45,6 @@ def find_place(names: Sequence[str], pictures: Sequence[NDArray[np.uint8]], quan
     fits = [_fit(known_NQ, centre_N2, columns) for columns in pairs_of(names)]
     best = max(fits, key=lambda place: place.r2, default=None)
     return best if best is not None and best.r2 >= GOOD else None
-
-
-def pairs_of(names: Sequence[str]) -> list[tuple[int, int]]:
-    """Neighbouring numbers of one quantity that could be a position: [0] with [1], [2] with [3].
-
-    >>> pairs_of(["battery", "state[0]", "state[1]", "state[2]"])
-    [(1, 2)]
-    """
-    index = {name: i for i, name in enumerate(names)}
-    firsts = [(name, name[: name.index("[")], int(name[name.index("[") + 1 : -1])) for name in names if name.endswith("]")]
-    pairs = [(index[name], index.get(f"{base}[{i + 1}]")) for name, base, i in firsts if i % 2 == 0]
-    return [(a, b) for a, b in pairs if b is not None]
 
 
 def _fit(known_NQ: Floats, centre_N2: Floats, columns: tuple[int, int]) -> Place:

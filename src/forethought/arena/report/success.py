@@ -7,9 +7,9 @@ from html import escape
 
 from forethought.arena.evaluate import Evaluation
 from forethought.arena.protocol import Result
-from forethought.arena.report.html import Section, table
-from forethought.arena.report.svg import interval_bar
 from forethought.arena.statistics import Interval
+from forethought.page.html import Section, cards, table
+from forethought.page.svg import interval_bar
 from forethought.training.run import RunFolder
 
 
@@ -21,7 +21,7 @@ def head(folder: RunFolder, found: Evaluation) -> str:
     compare = f"The best rule that learns nothing (“{floor.agent}”) reached {_percent(floor.success())} of the same goals"
     surely = "a difference that chance does not explain" if found.p_against_floor < 0.05 else "no difference that n can tell"
     verdict = f"It reached {_percent(success)} of {n} goals it never saw."
-    cards = [
+    figures = [
         (_percent(success), f"goals reached, n = {n}; 95 % interval {_interval(success)}"),
         (
             _percent(floor.success()),
@@ -33,11 +33,10 @@ def head(folder: RunFolder, found: Evaluation) -> str:
         ),
         (f"{seconds:.0f} s", "of training on this machine, one seed"),
     ]
-    shown = "".join(f'<div class="card"><b>{escape(big)}</b>{escape(small)}</div>' for big, small in cards)
     marks = "".join(f'<p class="note">{escape(mark)}.</p>' for mark in agent.marks())
     return (
         f'<p class="eyebrow">{escape(agent.task)} · run {escape(folder.path.name)}</p><h1>{escape(verdict)}</h1>'
-        f'<p class="lead">{escape(compare)}: {surely}.</p>{marks}<div class="cards">{shown}</div>'
+        f'<p class="lead">{escape(compare)}: {surely}.</p>{marks}{cards(figures)}'
     )
 
 

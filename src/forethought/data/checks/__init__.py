@@ -5,7 +5,7 @@ A new check is one file with one class (see `seam.py`), and one line in CHECKS.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -75,13 +75,21 @@ def check_log(experience: Experience, *, fractions: tuple[float, float, float] =
     return examine(experience, fractions=fractions).findings
 
 
-def examine(experience: Experience, *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> Examination:
-    """The same with every place and the repairs. One episode is in memory at a time."""
+def examine(
+    experience: Experience,
+    *,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    also: Sequence[Check] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Examination:
+    """The same with every place and the repairs. One episode is in memory at a time; `also` sees each of them too."""
     if not len(experience):
         return Examination((), (Finding(Severity.ERROR, "no-episodes", "the log has no episodes; record some"),), ())
-    checks = [make(Log(experience.spec, fractions)) for make in CHECKS]
+    checks = [*(make(Log(experience.spec, fractions)) for make in CHECKS), *also]
     ids, places = [], []
     for index in range(len(experience)):
+        if progress is not None:
+            progress(index + 1, len(experience))
         try:
             view = View(index, experience.episode(index), experience.spec)
         except DataError as error:

@@ -19,9 +19,9 @@ from forethought.data.durable import atomic_path, atomic_write_bytes
 from forethought.data.extras import optional
 from forethought.data.formats.lerobot import METADATA, OWN, feature_of
 from forethought.data.formats.lerobot_stats import Statistics, merged, statistics
-from forethought.data.png import encode_png
 from forethought.data.schema import check_episode, spec_to_json
 from forethought.errors import DataError
+from forethought.page.png import encode_png
 from forethought.types import Array, Episode, ExperienceSpec
 
 CHUNK = 1000  # files a folder, as LeRobot has it

@@ -57,7 +57,7 @@ def chart(lines: Sequence[Line], x_label: str, y_label: str, linear: bool = Fals
         y = frame.y(tick)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="rule"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{short(tick)}</text>')
-    for tick in _nice(frame.x_low, frame.x_high, 5):
+    for tick in nice(frame.x_low, frame.x_high, 5):
         parts.append(f'<text x="{frame.x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{short(tick)}</text>')
     parts += [_curve(line, index, frame) for index, line in enumerate(lines)]
     parts.append(f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 5}" text-anchor="middle">{escape(x_label)}</text></svg>')
@@ -71,7 +71,7 @@ def _framed(lines: Sequence[Line], linear: bool) -> _Frame:
     top, positive = max(ys, default=1.0) or 1.0, [y for y in ys if y > 0]
     log = not linear and len(positive) == len(ys) and bool(ys) and top / min(positive) > 40
     low = 10 ** math.floor(math.log10(min(positive))) if log else min(0.0, min(ys, default=0.0))
-    return _Frame(min(xs, default=0.0), max(xs, default=1.0), low, top * (1.1 if not log else 1.0), log)
+    return _Frame(min(xs, default=0.0), max(xs, default=1.0), low, top if log else top + 0.1 * (top - low), log)
 
 
 def _curve(line: Line, index: int, frame: _Frame) -> str:
@@ -97,12 +97,12 @@ def _key(lines: Sequence[Line]) -> str:
 
 def _y_ticks(frame: _Frame) -> list[float]:
     if not frame.log:
-        return _nice(frame.y_low, frame.y_high, 4)
+        return nice(frame.y_low, frame.y_high, 4)
     first, last = math.ceil(math.log10(frame.y_low)), math.floor(math.log10(frame.y_high))
     return [10.0**power for power in range(first, last + 1)]
 
 
-def _nice(low: float, high: float, about: int) -> list[float]:
+def nice(low: float, high: float, about: int) -> list[float]:
     """Round numbers between low and high."""
     raw = max(high - low, 1e-12) / about
     power = 10 ** math.floor(math.log10(raw))

@@ -11,7 +11,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from forethought.data.png import encode_png
+from forethought.page.png import encode_png
+from forethought.page.style import STYLE
 
 
 @final
@@ -28,6 +29,23 @@ class Section:
         """The section; a part with nothing to show is left out."""
         lead = f'<p class="lead">{self.lead}</p>' if self.lead else ""
         return f'<section id="{self.id}"><h2>{escape(self.title)}</h2>{lead}{self.body}</section>' if self.body else ""
+
+
+def whole_page(title: str, top: str, sections: Sequence[Section]) -> str:
+    """The page: its head, links to the sections that have something to show, and these."""
+    there = [section for section in sections if section.body]
+    links = "".join(f'<a href="#{section.id}">{escape(section.title)}</a>' for section in there)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{STYLE}</style></head>'
+        f"<body><main>{top}<nav>{links}</nav>{''.join(section.html() for section in there)}</main></body></html>"
+    )
+
+
+def cards(figures: Sequence[tuple[str, str]]) -> str:
+    """A row of big figures, each with what it means."""
+    shown = "".join(f'<div class="card"><b>{escape(big)}</b>{escape(small)}</div>' for big, small in figures)
+    return f'<div class="cards">{shown}</div>'
 
 
 def figure(body: str, caption: str, title: str = "") -> str:

@@ -38,6 +38,9 @@ img{display:block;border-radius:4px;max-width:100%;background:var(--track)}img.c
 .future{display:grid;gap:3px;margin:2px 0 8px}.future img{width:100%;height:auto;border-radius:2px}.future .row{display:grid;
 grid-template-columns:repeat(var(--columns),minmax(0,1fr));gap:3px}.future small{font-size:11.5px;color:var(--dim)}
 .trio{display:grid;grid-template-columns:repeat(3,minmax(0,1fr));gap:6px;font-size:12px;color:var(--dim);text-align:center}.trio img{width:100%;height:auto}
+.lane{margin:0 0 18px}.lane svg{display:block;width:100%;height:22px;margin:4px 0;background:var(--track);border-radius:4px}.lane a:focus-visible rect{stroke:var(--ink)}
+.told{display:none;margin:8px 0;font-size:14px;overflow-wrap:anywhere}.told:target{display:block}.axis{display:flex;justify-content:space-between}
+.film .grid{margin:10px 0 0}.film figure{border:0;padding:0}
 .good{color:var(--c2)}.bad{color:var(--c1)}.note{border-left:3px solid var(--c4);padding:2px 0 2px 12px}
 details{margin:14px 0}summary{cursor:pointer;color:var(--c0)}pre{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:12px;
 padding:14px;font-size:12.5px;line-height:1.45}code{background:var(--track);padding:1px 5px;border-radius:4px;font-size:.92em}
