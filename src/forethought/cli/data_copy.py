@@ -16,16 +16,57 @@ Source = Annotated[Path, typer.Argument(help="A log of any format that we read."
 Target = Annotated[Path, typer.Argument(help="The new log; it appears when it is whole.")]
 
 
-def import_(source: Source, target: Target, json: Json = False, debug: Debug = False) -> None:
+def import_(
+    source: Source,
+    target: Target,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is still being written, until Ctrl-C.")] = False,
+    idle: Annotated[
+        float | None, typer.Option(min=0, help="With --follow: end so many seconds after the last episode.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Copy a log of any format into our own layout, and say what was dropped. Killed and given again, it goes on.
 
-    The suffix decides: .h5 (also where there is none), or .npz for a folder with one archive per episode.
+    The suffix decides: .h5 (also where there is none), or .npz for a folder with one archive per episode. With --follow the
+    source may be a log that a recorder is writing, or a folder into which other programs put logs; the target grows with it.
 
     \b
-    Example:
+    Examples:
       forethought data import downloads/their_log arm.h5
+      forethought data import live.h5 arm.h5 --follow --idle 60
     """
-    guarded(lambda: copied(_opened(source), target, None if target.suffix else "hdf5", json), debug)
+    guarded(lambda: _import(source, target, follow, idle, json), debug)
+
+
+def _import(source: Path, target: Path, follow: bool, idle: float | None, json: bool) -> None:
+    from forethought.errors import UsageError
+
+    format = None if target.suffix else "hdf5"
+    if idle is not None and not follow:
+        raise UsageError("--idle says when following ends: add --follow, or leave it out")
+    _follow(source, target, format, idle, json) if follow else copied(_opened(source), target, format, json)
+
+
+def _follow(source: Path, target: Path, format: str | None, idle: float | None, json: bool) -> None:
+    from forethought.data.follow import copy_growing
+
+    with Show() as show:
+        show.note(f"following {source}" + (f" until nothing comes for {idle:g} s" if idle is not None else "; Ctrl-C ends it"))
+        done = copy_growing(
+            source, target, format=format, idle=idle,
+            progress=lambda count: show.count("copy", count, count + 1), refused=lambda error: show.note(f"not read: {error}"),
+        )  # fmt: skip
+    before = f", {done.resumed} of them by earlier runs" if done.resumed else ""
+    lines = [f"{target}: {done.episodes} episodes ({done.format}){before}", *(f"not read: {what}" for what in done.refused)]
+    record = {
+        "log": str(target),
+        "format": done.format,
+        "episodes": done.episodes,
+        "resumed": done.resumed,
+        "refused": list(done.refused),
+    }
+    emit(record, json, "\n".join(lines))
 
 
 def export(

@@ -17,7 +17,7 @@ from typing import final
 from forethought.errors import DataError
 
 _PAGE = 4096
-_HEADER = struct.Struct("<8sQQI")  # magic, pages, size of the whole file, crc32 of the body
+HEADER = struct.Struct("<8sQQI")  # magic, pages, size of the whole file, crc32 of the body
 _MAGIC = b"FTJRNL01"
 
 
@@ -91,7 +91,7 @@ def recover(path: Path) -> None:
         raise DataError(f"the journal cannot be read ({error.strerror}); make it readable", journal) from error
     try:
         _lock(descriptor, path)
-        pages, size = _parse(journal.read_bytes())
+        pages, size = parse_journal(journal.read_bytes())
         if pages:
             with path.open("r+b") as file:
                 _apply(file.fileno(), pages, size)
@@ -126,13 +126,13 @@ def _open_journal(path: Path) -> int:
         os.close(descriptor)
 
 
-def _parse(journal: bytes) -> tuple[dict[int, bytes], int]:
+def parse_journal(journal: bytes) -> tuple[dict[int, bytes], int]:
     """Pages by offset and the final size; nothing if the journal was torn (then nothing had been applied yet)."""
-    if len(journal) < _HEADER.size:
+    if len(journal) < HEADER.size:
         return {}, 0
-    magic, count, size, checksum = _HEADER.unpack_from(journal)
+    magic, count, size, checksum = HEADER.unpack_from(journal)
     record = 8 + _PAGE
-    body = journal[_HEADER.size : _HEADER.size + count * record]
+    body = journal[HEADER.size : HEADER.size + count * record]
     if magic != _MAGIC or len(body) != count * record or zlib.crc32(body) != checksum:
         return {}, 0
     starts = range(0, len(body), record)
@@ -154,48 +154,6 @@ def _write_all(descriptor: int, data: bytes | bytearray, offset: int) -> None:
 
 
 @final
-class ReadOnlyFile:
-    """A file to read, with a position of its own (so forks can share it) and an identity of its own.
-
-    HDF5 keeps one view per file and process: opened by path, a log that has grown since would be seen as it was before.
-    """
-
-    _descriptor = -1
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._size = os.fstat(self._descriptor).st_size
-        self._position = 0
-
-    def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As files do."""
-        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
-        return self._position
-
-    def tell(self) -> int:
-        """As files do."""
-        return self._position
-
-    def read(self, count: int = -1) -> bytes:
-        """As files do."""
-        data = os.pread(self._descriptor, self._size - self._position if count < 0 else count, self._position)
-        self._position += len(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:
-        """As files do."""
-        view, done = memoryview(buffer).cast("B"), 0
-        while done < len(view) and (more := os.preadv(self._descriptor, [view[done:]], self._position + done)):
-            done += more
-        self._position += done
-        return done
-
-
-@final
 class JournalledFile:
     """A file object whose writes reach the disk only in `commit`, all or none, whatever kills the process.
 
@@ -207,6 +165,7 @@ class JournalledFile:
     def __init__(self, path: Path, durable: bool = True) -> None:
         self.path = path
         self._durable = durable
+        self._applied = True
         self._position = 0
         self._pages: dict[int, bytearray] = {}
         self._tail = bytearray()
@@ -310,11 +269,12 @@ class JournalledFile:
                 f"cannot be written ({error.strerror}); episodes so far are kept. Free space or choose another place", self.path
             ) from error
         pages = {start: bytes(self._clip(start, page)) for start, page in self._pages.items()}
+        self._applied = False
         try:
             _apply(self._descriptor, pages, self._size)
         except OSError as error:  # the journal holds all of it: whoever opens the file next finishes this commit
             raise DataError(f"cannot be written ({error.strerror}); make it writable and open it again", self.path) from error
-        self._committed, self._tail, self._pages = self._size, bytearray(), {}
+        self._committed, self._tail, self._pages, self._applied = self._size, bytearray(), {}, True
 
     def _prepare(self) -> None:
         _write_all(self._descriptor, self._tail, self._committed)
@@ -340,17 +300,18 @@ class JournalledFile:
             fill = self._tail[past : past + _PAGE - len(kept)] if past >= 0 else b""
             records.append(struct.pack("<Q", start) + bytes(kept + fill).ljust(_PAGE, b"\0"))
         body = b"".join(records)
-        header = _HEADER.pack(_MAGIC, len(records), self._size, zlib.crc32(body))
-        _write_all(self._journal, header + body, 0)
+        _write_all(self._journal, body, HEADER.size)
+        _write_all(self._journal, HEADER.pack(_MAGIC, len(records), self._size, zlib.crc32(body)), 0)  # last: see snapshot.py
         os.fdatasync(self._journal)
 
     def close(self) -> None:
-        """Drop what was not committed and remove the journal. Idempotent."""
+        """Drop what was not committed and remove the journal, unless its commit was interrupted. Idempotent."""
         if self._descriptor < 0:
             return
         os.fsync(self._descriptor)
         os.close(self._descriptor)
         self._descriptor = -1
         if self._journal >= 0:
-            journal_of(self.path).unlink(missing_ok=True)
+            if self._applied:
+                journal_of(self.path).unlink(missing_ok=True)
             os.close(self._journal)

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, final
 import h5py
 import numpy as np
 
-from forethought.data.durable import ReadOnlyFile
 from forethought.data.formats.columns import Table
 from forethought.data.schema import check_numbers, explain, natural
+from forethought.data.snapshot import ReadOnlyFile
 from forethought.errors import DataError
 from forethought.types import Array
 
