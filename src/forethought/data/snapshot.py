@@ -7,11 +7,15 @@ last commit, if the journal is whole; if not, the file alone is. As long as `com
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import final
 
 from forethought.data.durable import HEADER, journal_of, parse_journal
+
+Watch = Callable[[memoryview, int, Callable[[int, int], bytes], int], None]
+"""Sees what was read, from where, how to read more, and the file's size."""
 
 
 def commit_of(path: Path) -> tuple[object, ...]:
@@ -31,7 +35,8 @@ class ReadOnlyFile:
 
     _descriptor = -1
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, watch: Watch | None = None) -> None:
+        self._watch = watch
         self._descriptor = os.open(path, os.O_RDONLY)
         self._pages: dict[int, bytes] = {}
         self._size = 0
@@ -59,13 +64,24 @@ class ReadOnlyFile:
         return bytes(buffer[: self.readinto(memoryview(buffer))])
 
     def readinto(self, buffer: memoryview) -> int:
-        """As files do."""
-        view, done = memoryview(buffer).cast("B"), 0
-        while done < len(view) and (more := os.preadv(self._descriptor, [view[done:]], self._position + done)):
+        """As files do. What `watch` raises about what was read is raised here."""
+        view = memoryview(buffer).cast("B")
+        done = self._fill(view, self._position)
+        if self._watch is not None:
+            self._watch(view[:done], self._position, self._at, self._size)
+        self._position += done
+        return done
+
+    def _at(self, position: int, count: int) -> bytes:
+        found = bytearray(max(0, min(count, self._size - position)))
+        return bytes(found[: self._fill(memoryview(found), position)])
+
+    def _fill(self, view: memoryview, position: int) -> int:
+        done = 0
+        while done < len(view) and (more := os.preadv(self._descriptor, [view[done:]], position + done)):
             done += more
         for start, page in self._pages.items():
-            first, last = max(start, self._position), min(start + len(page), self._position + done)
+            first, last = max(start, position), min(start + len(page), position + done)
             if first < last:
-                view[first - self._position : last - self._position] = page[first - start : last - start]
-        self._position += done
+                view[first - position : last - position] = page[first - start : last - start]
         return done

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from forethought.data.formats.columns import Table
+from forethought.data.formats.hdf5_heap import check_heaps
 from forethought.data.schema import check_numbers, explain, natural
 from forethought.data.snapshot import ReadOnlyFile
 from forethought.errors import DataError
@@ -18,7 +19,7 @@ from forethought.types import Array
 
 Node: TypeAlias = Any  # an h5py.Group or h5py.Dataset; h5py has no types
 
-BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+BROKEN = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 """What h5py raises on damaged files."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPARSE = 2000  # declared bytes per stored byte that no honest compression reaches
@@ -62,7 +63,7 @@ class Hdf5File:
         with suppress(ImportError):
             import hdf5plugin  # noqa: F401  # filters beyond gzip, where somebody has installed them
         try:
-            self.root = h5py.File(ReadOnlyFile(path), "r")
+            self.root = h5py.File(ReadOnlyFile(path, check_heaps), "r")
         except BROKEN as error:
             raise DataError(f"is not a whole HDF5 file ({explain(error)}); copy it again", path) from None
 
