@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import re
 import shutil
@@ -10,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from attack import attacks, touched
 
-from forethought.data import open_log, write_log
+from forethought.data import open_log, open_writer, write_log
 from forethought.errors import DataError
 from forethought.testing.reader import _example
 from forethought.types import BoxSpace
@@ -23,6 +25,16 @@ FIXTURES = Path(__file__).parent / "fixtures"
 def _ours(suffix: str) -> Builder:
     spec, episodes = _example(BoxSpace((-1.0, 0.0), (1.0, 5.0)))
     return lambda folder: write_log(folder / f"log{suffix}", episodes, spec)
+
+
+def _folder(folder: Path) -> Path:
+    """What a Recorder writes."""
+    spec, episodes = _example(BoxSpace((-1.0, 0.0), (1.0, 5.0)))
+    writer = open_writer(folder / "log.npz", spec)
+    for episode in episodes:
+        writer.append(episode)
+    writer.close()
+    return folder / "log.npz"
 
 
 def _dialect(name: str) -> Builder:
@@ -65,6 +77,7 @@ def _copy(source: str) -> Builder:
 BUILDERS: list[tuple[str, Builder]] = [
     ("hdf5", _ours(".h5")),
     ("npz", _ours(".npz")),
+    ("npz-folder", _folder),
     ("robomimic", _dialect("robomimic")),
     ("d4rl", _dialect("d4rl")),
     ("stable-worldmodel", _dialect("stable-worldmodel")),
@@ -83,6 +96,10 @@ def mutate(log: Path, seed: int) -> str:
     rng = random.Random(seed)
     files = sorted(path for path in [log, *log.rglob("*")] if path.is_file())
     path = rng.choice(files)
+    if rng.random() < 0.2:
+        attack = rng.choice(attacks(path))
+        attack(path, rng)
+        return f"seed {seed}: {attack.__name__.strip('_')} {path.name}"
     data = bytearray(path.read_bytes())
     kinds = [_truncate, _flip, _flip, _cut, _repeat, _zero, _huge]
     kind = _lie if path.suffix == ".json" and rng.random() < 0.7 else rng.choice(kinds)
@@ -93,6 +110,7 @@ def mutate(log: Path, seed: int) -> str:
 def read_everything(path: Path) -> str:
     """ "read" or "refused", and nothing on disk is different. All else raises."""
     before = fingerprint(path)
+    del touched[:]
     try:
         log = open_log(path)
         log.lengths(), log.ids()
@@ -105,6 +123,7 @@ def read_everything(path: Path) -> str:
         assert refusal.path is not None and str(path) in refusal.path, f"names another file: {refusal}"
         assert len(str(refusal)) < 2000
     assert fingerprint(path) == before, "reading changed files"
+    assert not touched, f"a file out of the log was to be opened: {touched[0]}"
     return "refused" if refusal else "read"
 
 
@@ -112,7 +131,8 @@ def fingerprint(path: Path) -> str:
     """All files' names and bytes."""
     digest = hashlib.sha256()
     for file in sorted([path, *path.parent.rglob("*")]):
-        digest.update(str(file).encode() + (file.read_bytes() if file.is_file() else b""))
+        linked = os.readlink(file).encode() if file.is_symlink() else b""
+        digest.update(str(file).encode() + linked + (file.read_bytes() if file.is_file() and not linked else b""))
     return digest.hexdigest()
 
 

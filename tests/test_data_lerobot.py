@@ -236,3 +236,13 @@ def test_the_real_package_reads_what_we_write(tmp_path: Path, which: str) -> Non
             assert np.array_equal(np.moveaxis(np.array(theirs["pictures"][name]), 1, -1), ours), name
         else:
             assert np.allclose(np.array(theirs["numbers"][name]).reshape(ours.shape), ours, atol=0), name
+
+
+def test_a_cache_made_of_links_is_read(tmp_path: Path) -> None:
+    """As the hub's cache has it: names that are links to files elsewhere."""
+    for file in sorted(path for path in FIXTURE.rglob("*") if path.is_file()):
+        link = tmp_path / "snapshot" / file.relative_to(FIXTURE)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+    assert open_log(tmp_path / "snapshot").ids() == open_log(FIXTURE).ids()
+    assert len(open_log(tmp_path / "snapshot").episode(1).actions)

@@ -18,7 +18,8 @@ from forethought.data.schema import check_episode, check_numbers, explain, natur
 from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec
 
-_BROKEN = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error)
+_BROKEN = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error, MemoryError)
+_LARGE, _DENSE = 2**28, 100  # what one array may unpack to, per stored byte, from here on
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _SPEC_FILE = "spec.json"
 _INFO = ("id", "terminated", "truncated")
@@ -134,7 +135,11 @@ class _Archive:
         shape, _fortran, dtype = read(member)
         if dtype.kind not in "SU":
             check_numbers(np.empty(0, dtype), self.path, self._place(key))
-        declared, stored = dtype.itemsize * int(np.prod(shape, dtype=object)), self._info(key).file_size - member.tell()
+        info = self._info(key)
+        declared, stored = dtype.itemsize * int(np.prod(shape, dtype=object)), info.file_size - member.tell()
+        if declared > _LARGE and declared > _DENSE * info.compress_size:
+            got = f"{declared:,} bytes declared, {info.compress_size:,} stored"
+            raise DataError(f"{got}: more than honest data packs; write it again, unpacked", self.path, self._place(key))
         if declared != stored:
             got = f"{declared:,} bytes declared, {stored:,} stored"
             raise DataError(f"{got}: the data is not there; write it again", self.path, self._place(key))
