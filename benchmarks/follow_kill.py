@@ -65,7 +65,7 @@ def followed(log: Path, copy: Path, kills: int, seed: int) -> Outcome:
     read = lambda *more: started("forethought", "data", "import", str(log), str(copy), "--follow", *more)  # noqa: E731
     recorder, reader = record(), read()
     for _ in range(kills):
-        time.sleep(draw.uniform(0.2, 2.0))
+        time.sleep(draw.uniform(0.5, 3.0))
         victim = draw.choice(("recorder", "reader", "both"))
         if victim != "reader":
             acknowledged, recorders = max(acknowledged, ended(recorder, draw.random() < 0.5)), recorders + 1

@@ -137,12 +137,12 @@ class _Archive:
             check_numbers(np.empty(0, dtype), self.path, self._place(key))
         info = self._info(key)
         declared, stored = dtype.itemsize * int(np.prod(shape, dtype=object)), info.file_size - member.tell()
-        if declared > _LARGE and declared > _DENSE * info.compress_size:
-            got = f"{declared:,} bytes declared, {info.compress_size:,} stored"
-            raise DataError(f"{got}: more than honest data packs; write it again, unpacked", self.path, self._place(key))
         if declared != stored:
             got = f"{declared:,} bytes declared, {stored:,} stored"
             raise DataError(f"{got}: the data is not there; write it again", self.path, self._place(key))
+        if declared > _LARGE and declared > _DENSE * info.compress_size:
+            got = f"{declared:,} bytes declared, {info.compress_size:,} stored"
+            raise DataError(f"{got}: more than honest data packs; write it again, unpacked", self.path, self._place(key))
         return shape, dtype
 
     def _info(self, key: str) -> zipfile.ZipInfo:
