@@ -188,3 +188,18 @@ def test_a_log_with_nothing_to_show_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of its 1 episodes can be read"):
         write_page(open_log(log), tmp_path / "page.html")
     assert list(tmp_path.iterdir()) == [log]
+
+
+def test_a_page_replaces_only_a_page(tmp_path: Path) -> None:
+    log, page = MemoryExperience(SPEC, [make(0)]), tmp_path / "page.html"
+    write_page(log, page)
+    write_page(log, page)
+    (tmp_path / "log.h5").write_bytes(b"precious")
+    for path, words in (
+        (tmp_path / "log.h5", "is no page"),
+        (tmp_path, "is no page"),
+        (tmp_path / "none" / "a.html", "cannot be written"),
+    ):
+        with pytest.raises(DataError, match=words):
+            write_page(log, path)
+    assert (tmp_path / "log.h5").read_bytes() == b"precious"
