@@ -362,7 +362,7 @@ def _tinted(code: str) -> Callable[[int], Episode]:
     def tinted(number: int) -> Episode:
         episode, frames = make(number), make(number).observations["pixels"] // 4
         frames[..., 0] += 90
-        change = {"image-range": frames // 200, "channel-swap": frames[..., ::-1]}
+        change = {"value-range": frames // 200, "channel-swap": frames[..., ::-1]}
         frames = change.get(code, frames) if number == 7 else frames
         state = episode.observations["state"] * np.float32(57.3 if (number, code) == (7, "unit-jump") else 1)
         return replace(episode, observations={**episode.observations, "pixels": frames, "state": state})
@@ -370,9 +370,9 @@ def _tinted(code: str) -> Callable[[int], Episode]:
     return tinted
 
 
-@pytest.mark.parametrize("code", ["none", "unit-jump", "image-range", "channel-swap"])
+@pytest.mark.parametrize("code", ["none", "unit-jump", "value-range", "channel-swap"])
 def test_an_episode_of_another_machine_is_found(code: str) -> None:
     found = check_log(MemoryExperience(SPEC, [_tinted(code)(i) for i in range(30)]))
-    jumps = {f.code: f for f in found if f.code in ("unit-jump", "image-range", "channel-swap")}
+    jumps = {f.code: f for f in found if f.code in ("unit-jump", "value-range", "channel-swap")}
     assert set(jumps) == {code} - {"none"}
     assert all((finding.episode, finding.count) == ("e7", 1) for finding in jumps.values())

@@ -12,14 +12,20 @@ from typing import final
 from forethought.data.checks.actions import Actions
 from forethought.data.checks.bounds import Bounds
 from forethought.data.checks.clock import Clock, Rate
+from forethought.data.checks.crossed import Crossed
 from forethought.data.checks.delay import Delay
+from forethought.data.checks.effect import Effect
+from forethought.data.checks.ends import CutOff
 from forethought.data.checks.finding import Finding, Severity, merged
 from forethought.data.checks.finite import Finite
 from forethought.data.checks.ids import Ids, Short
+from forethought.data.checks.leaps import Leaps
+from forethought.data.checks.pictures import Blank, Colours
 from forethought.data.checks.rewards import Rewards
 from forethought.data.checks.scale import Scale
 from forethought.data.checks.seam import Check, Log, Repair, View
 from forethought.data.checks.still import Frozen, Motion, Repeats
+from forethought.data.checks.stretches import Stretches
 from forethought.data.checks.twins import Twins
 from forethought.data.experience import Experience
 from forethought.data.split import Split, split_of
@@ -29,7 +35,8 @@ from forethought.types import ExperienceSpec
 __all__ = ["CHECKS", "Check", "Examination", "Finding", "Severity", "Summary", "check_log", "examine", "merged", "summarise"]
 
 CHECKS: tuple[Callable[[Log], Check], ...] = (
-    Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Scale, Twins,
+    Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Effect, Crossed,
+    Colours, Blank, Scale, Leaps, CutOff, Twins, Stretches,
 )  # fmt: skip
 """All checks, in the order of their repairs: ids first, so that parts of an episode differ."""
 

@@ -7,8 +7,9 @@ from typing import final
 
 import numpy as np
 
+from forethought.data.checks.bounds import LITTLE
 from forethought.data.checks.finding import Finding, Severity
-from forethought.data.checks.seam import Check, Log, View
+from forethought.data.checks.seam import Check, Log, Mask, View
 from forethought.types import BoxSpace
 
 _AT_STOP = 0.6  # share of rows at a bound
@@ -39,9 +40,9 @@ class Actions(Check):
             self._counts[:, 0] += np.bincount(inside.astype(np.int64), minlength=len(self._counts))
             return
         self._low, self._high = np.fmin(self._low, actions.min(0)), np.fmax(self._high, actions.max(0))
-        unit = np.clip(np.nan_to_num(self.log.spec.action_space.encode(actions)), -2, 2)  # wild ones are another check's
+        unit = np.clip(np.nan_to_num(self.log.spec.action_space.encode(actions)), -1, 1)
         self._stops += (np.abs(unit) >= 1 - 1e-5).sum(0)
-        bins = np.clip((unit + 1) / 2 * _BINS, 0, _BINS - 1).astype(np.int64)
+        bins = np.minimum((unit + 1) / 2 * _BINS, _BINS - 1).astype(np.int64)
         for number, column in enumerate(bins.T):
             self._counts[number] += np.bincount(column, minlength=_BINS)
 
@@ -56,7 +57,7 @@ class Actions(Check):
             yield from self._saturated(still)
             yield from self._untried(still)
 
-    def _saturated(self, still: np.ndarray) -> Iterator[Finding]:
+    def _saturated(self, still: Mask) -> Iterator[Finding]:
         share = self._stops / self._rows
         between = self._counts[:, 1:-1].sum(1) / self._rows
         stuck = np.flatnonzero(~still & (share > _AT_STOP) & (between > 0.01))
@@ -67,12 +68,12 @@ class Actions(Check):
             )
             yield Finding(Severity.WARNING, "saturated-action", message, "actions", len(stuck))
 
-    def _untried(self, still: np.ndarray) -> Iterator[Finding]:
+    def _untried(self, still: Mask) -> Iterator[Finding]:
+        wide = ~still & ((self._counts > 0).sum(1) > LITTLE * _BINS)  # else the bounds are wrong, which is another finding
         thirds = self._counts.reshape(len(self._counts), 3, _BINS // 3).sum(2) / self._rows
         for third, part in enumerate(("lowest", "middle", "highest")):
-            never = np.flatnonzero((thirds[:, third] < _NEVER) & ~still & (self._rows >= _ENOUGH))
-            used = (self._high - self._low)[never]
-            if len(never) and (used > 0).all():
+            never = np.flatnonzero((thirds[:, third] < _NEVER) & wide & (self._rows >= _ENOUGH))
+            if len(never):
                 message = (
                     f"actions {never.tolist()} never take the {part} third of their range; what that does cannot be learned. "
                     "Explore it, or narrow the spec's bounds"

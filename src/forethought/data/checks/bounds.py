@@ -13,7 +13,7 @@ from forethought.data.checks.seam import EpisodeCheck, Log, Mask, Repair, View
 from forethought.data.schema import flat_rows
 from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, SensorKind
 
-_LITTLE = 0.05  # of the bounds' width: a log that uses less has other units than its spec
+LITTLE = 0.05  # of the bounds' width: a log that uses less has other units than its spec
 
 
 @final
@@ -52,7 +52,7 @@ class Bounds(EpisodeCheck):
         if not isinstance(space, BoxSpace):
             return
         share = (self._high - self._low) / (np.asarray(space.high) - np.asarray(space.low))
-        little = np.flatnonzero((share > 0) & (share < _LITTLE))
+        little = np.flatnonzero((share > 0) & (share < LITTLE))
         if len(little):
             message = (
                 f"actions {little.tolist()} use only {100 * share[little].max():.1g} % of the spec's bounds; are these other "

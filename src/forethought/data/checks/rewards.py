@@ -13,7 +13,7 @@ from forethought.data.checks.seam import Check, Log, View
 
 @final
 class Rewards(Check):
-    """`constant-reward`: the spec promises rewards, and they are all the same."""
+    """`constant-reward`: they are all the same. No fault of the recording, but nothing to learn from either."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
@@ -26,5 +26,8 @@ class Rewards(Check):
 
     def findings(self) -> Iterator[Finding]:
         if self._low == self._high:
-            message = f"every reward is {self._low:g}; log the real ones, or leave rewards out of the spec"
-            yield Finding(Severity.WARNING, "constant-reward", message, "rewards")
+            message = (
+                f"every reward is {self._low:g}: a goal never reached, or rewards not logged. Goals by observation do not "
+                "need them; to maximise reward, record episodes that earn some"
+            )
+            yield Finding(Severity.INFO, "constant-reward", message, "rewards")

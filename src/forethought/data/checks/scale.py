@@ -1,66 +1,121 @@
-"""Episodes in other units or with other colours than most of their log, as logs put together from several machines have."""
+"""Numbers of another size than usual in single episodes: other units, dead numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from forethought.data.checks.finding import Finding, Severity
-from forethought.data.checks.seam import Check, Floats, Log, View
-from forethought.data.schema import flat_rows
-from forethought.types import SensorKind
+from forethought.data.checks.seam import Check, Floats, Log, Repair, View
+from forethought.types import BoxSpace
 
-_JUMP = 30.0  # times the usual size: degrees for radians are 57, centimetres for metres 100
-_TELL = 10.0  # of 255: channels nearer to one another cannot be told apart
-_LEAST = 5  # episodes, before there is a usual one
+_LEAST_EPISODES = 8
+_OTHER_UNITS = 6.0  # times the usual spread and step, and as far beyond what the others reach
+_UNITS = {57.2958: "degrees for radians", 1000.0: "milli", 100.0: "per cent or centi", 25.4: "inches", 39.37: "inches"}
+
+
+@final
+@dataclass(frozen=True)
+class _Size:
+    """One episode's numbers (N,): level (95th percentile of the size), spread (5th to 95th), usual and largest step."""
+
+    index: int
+    episode: str
+    level: Floats
+    spread: Floats
+    step: Floats
+    largest: Floats
 
 
 @final
 class Scale(Check):
-    """`unit-jump` (numbers larger than usual only: small ones may be rest), `image-range`, `channel-swap`."""
+    """`unit-jump`, `stuck-number`; the episodes are left out when mended."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
-        self._ids: list[str] = []
-        self._rows: dict[str, list[Floats]] = {sensor.name: [] for sensor in log.spec.sensors}
+        self._sizes: dict[str, list[_Size]] = {}
 
     def see(self, view: View) -> None:
-        self._ids.append(view.episode.id)
-        for sensor in self.log.spec.sensors:
-            values = view.episode.observations[sensor.name]
-            if sensor.kind is SensorKind.IMAGE:
-                sample = values[:: max(1, len(values) // 8)]
-                self._rows[sensor.name].append(np.array([*sample.mean((0, 1, 2)), sample.max()], np.float64))
-            else:
-                norms = np.linalg.norm(np.nan_to_num(flat_rows(values).astype(np.float64)), axis=1)
-                self._rows[sensor.name].append(np.array([np.median(norms)]))
+        if view.episode.num_steps < 8:
+            return
+        for name, values in _followed(view).items():
+            if np.isfinite(values).any(0).all():
+                self._sizes.setdefault(name, []).append(_measure(view, values))
 
     def findings(self) -> Iterator[Finding]:
-        if len(self._ids) < _LEAST:
-            return
-        for sensor in self.log.spec.sensors:
-            table = np.stack(self._rows[sensor.name])
-            if sensor.kind is SensorKind.IMAGE:
-                yield from self._pictures(sensor.name, table)
-            elif sensor.kind is SensorKind.VECTOR:
-                usual = np.median(table)
-                message = f"'{sensor.name}' is over {_JUMP:.0f} times as large as in most episodes; convert it to their units"
-                yield from self._each("unit-jump", message, sensor.name, (table[:, 0] > _JUMP * usual) & (usual > 0))
+        for name, sizes in self._sizes.items():
+            if len(sizes) < _LEAST_EPISODES:
+                continue
+            yield from _units(name, sizes)
+            if name != "actions":  # a policy may leave an action out for an episode
+                yield from _stuck(name, sizes)
 
-    def _pictures(self, name: str, table: Floats) -> Iterator[Finding]:
-        colours, peak = table[:, :-1], table[:, -1]
-        dark = (peak <= 1) & (np.median(peak) > 32)
-        message = f"'{name}' holds 0 and 1 where other episodes reach 255; multiply by 255 before it becomes uint8"
-        yield from self._each("image-range", message, name, dark)
-        if colours.shape[1] != 3:
-            return
-        usual = np.median(colours, axis=0)
-        off, swapped = (np.linalg.norm(each - usual, axis=1) for each in (colours, colours[:, ::-1]))
-        message = f"'{name}' has red and blue exchanged against most episodes; write its channels in one order"
-        yield from self._each("channel-swap", message, name, (off > _TELL) & (swapped < 0.25 * off) & ~dark)
+    def repairs(self) -> Iterator[Repair]:
+        for code, what in (("unit-jump", "left out episodes in other units"), ("stuck-number", "left out stuck numbers")):
+            odd = {finding.episode for finding in self.findings() if finding.code == code}
+            indices = {size.index: size.episode for sizes in self._sizes.values() for size in sizes}
+            for index, episode in indices.items():
+                if episode in odd:
+                    yield Repair(code, what, index, lambda episode: [])
 
-    def _each(self, code: str, message: str, sensor: str, wrong: np.ndarray) -> Iterator[Finding]:
-        for index in np.flatnonzero(wrong):
-            yield Finding(Severity.WARNING, code, message, sensor, 1, self._ids[index])
+
+def _followed(view: View) -> Mapping[str, Floats]:
+    """The sensors' numbers, the actions of a box, and rewards."""
+    followed = {**view.numbers}
+    if isinstance(view.spec.action_space, BoxSpace):
+        followed["actions"] = view.actions_TA
+    if view.episode.rewards is not None:
+        followed["rewards"] = view.episode.rewards[:, None].astype(np.float64)
+    return followed
+
+
+def _measure(view: View, values_TN: Floats) -> _Size:
+    change = np.abs(np.diff(values_TN, axis=0))
+    change = np.where(np.isfinite(change), change, 0.0)
+    low, high = np.nanpercentile(values_TN, [5, 95], axis=0)
+    level = np.nanpercentile(np.abs(values_TN), 95, axis=0)
+    largest = change.max(0)
+    step = np.percentile(change, 95, axis=0)  # actions may be held for most of the steps
+    return _Size(view.index, view.episode.id, level, high - low, step, largest)
+
+
+def _units(name: str, sizes: list[_Size]) -> Iterator[Finding]:
+    """Episodes whose values, spread and step are all many times the usual, or a small part of it, and far from all others."""
+    tables = np.stack([[size.level, size.spread, size.step] for size in sizes], axis=1)
+    logs_3EN = np.log10(np.maximum(tables, 1e-12))
+    ratios = logs_3EN - np.median(logs_3EN, axis=1, keepdims=True)
+    ratios[2] = np.where(np.median(tables[2], axis=0) > 1e-9, ratios[2], ratios[1])  # hardly ever a step: it says nothing
+    limit = np.log10(_OTHER_UNITS) + 2 * np.percentile(np.abs(ratios), 75, axis=1).max(0)
+    moving = (np.median(tables[1], axis=0) > 1e-9) & (tables[1] > 0)
+    odd = moving & ((ratios.min(0) > limit) | (ratios.max(0) < -limit))
+    for size, numbers, ratio in zip(sizes, odd, ratios[1], strict=True):
+        if numbers.any():
+            which = np.flatnonzero(numbers)
+            factor = float(10 ** ratio[which[0]])
+            message = (
+                f"'{name}' numbers {which.tolist()} are {factor:.3g} times the usual size there{_named(factor)}; convert them, "
+                "or leave the episode out"
+            )
+            yield Finding(Severity.WARNING, "unit-jump", message, name, 1, size.episode)
+
+
+def _named(factor: float) -> str:
+    for unit, what in _UNITS.items():
+        if 0.8 < max(factor, 1 / factor) / unit < 1.25:
+            return f" ({what}, or the other way round?)"
+    return ""
+
+
+def _stuck(name: str, sizes: list[_Size]) -> Iterator[Finding]:
+    """Numbers that move in nearly all episodes and not at all in this one."""
+    still = np.stack([size.largest for size in sizes]) == 0
+    dense = np.median([size.step for size in sizes], axis=0) > 0  # rewards that only an end brings may be missed
+    rare = (still.mean(0) < 0.2) & (~still.all(1, keepdims=True) if name != "rewards" else dense)
+    for size, numbers in zip(sizes, still & rare, strict=True):
+        if numbers.any():
+            which = np.flatnonzero(numbers).tolist()
+            message = f"'{name}' numbers {which} never change there; check the cable, or leave the episode out"
+            yield Finding(Severity.WARNING, "stuck-number", message, name, 1, size.episode)

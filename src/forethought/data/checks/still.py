@@ -17,12 +17,14 @@ _IDLE_SHARE = 0.2
 _STILL = 1e-3  # of half the action range: an action this near the middle asks for nothing
 _FROZEN = 8  # equal rows in a row
 _USUAL = 0.9  # share of the other rows that change, for a sensor that should
+_AS_MUCH = 0.85  # of the usual action: a coarse sensor also repeats itself, after small ones
+_THAW = 3.0  # times the usual step: a sensor that wakes up finds that the world went on without it
 _TWICE = 0.05  # share of rows that stand alone as a copy of the one before
 
 
 @final
 class Motion(EpisodeCheck):
-    """`stuck-sensor`, `idle-action`: nothing changes in a whole episode, or after actions that ask for something."""
+    """`stuck-sensor`, `idle-action`: nothing changes in a whole episode, or after actions that ask for different things."""
 
     def look(self, view: View) -> Iterator[Finding]:
         if view.episode.num_steps < 2:
@@ -31,13 +33,21 @@ class Motion(EpisodeCheck):
             if not changed.any():
                 message = f"'{name}' never changes within an episode; check the sensor, or leave it out if it is meant to"
                 yield Finding(Severity.WARNING, "stuck-sensor", message, name, 1, view.episode.id, 0)
-        idle = np.logical_not(np.stack(list(view.changed.values())).any(axis=0)) & asks(view)
+        idle = _idle(view)
         if idle.mean() > _IDLE_SHARE:
             message = "actions after which no sensor changes; check that actions and observations are of the same moment"
             yield view.at(Severity.WARNING, "idle-action", message, "actions", idle)
 
     def repairs(self) -> Iterator[Repair]:
-        return self.mend("stuck-sensor", "left out episodes with a stuck sensor", lambda episode: [])
+        yield from self.mend("stuck-sensor", "left out episodes with a stuck sensor", lambda episode: [])
+        yield from self.mend("idle-action", "cut out stretches in which nothing answers", self._awake)
+
+    def _awake(self, episode: Episode) -> list[Episode]:
+        idle = _idle(View(0, episode, self.log.spec))
+        long = np.zeros_like(idle)
+        for first, last in runs(idle):
+            long[first:last] = last - first >= _FROZEN
+        return keep_stretches(episode, np.zeros(len(idle) + 1, dtype=bool), long)
 
 
 @final
@@ -45,8 +55,8 @@ class Frozen(EpisodeCheck):
     """`frozen-sensor`: long runs of equal rows in a sensor that otherwise changes, while the actions differ. Cut out."""
 
     def look(self, view: View) -> Iterator[Finding]:
-        for name, changed in view.changed.items():
-            frozen = _frozen(changed, view.actions_TA)
+        for name in view.changed:
+            frozen = _frozen(view, name)
             if frozen.any():
                 message = f"'{name}' stands still while the actions go on; cut the stretch out, and check the sensor's driver"
                 yield view.at(Severity.WARNING, "frozen-sensor", message, name, frozen)
@@ -56,39 +66,38 @@ class Frozen(EpisodeCheck):
 
     def _cut(self, episode: Episode) -> list[Episode]:
         view = View(0, episode, self.log.spec)
-        frozen = np.any([_frozen(changed, view.actions_TA) for changed in view.changed.values()], axis=0)
+        frozen = np.any([_frozen(view, name) for name in view.changed], axis=0)
         return keep_stretches(episode, np.zeros(len(frozen) + 1, dtype=bool), frozen)
 
 
 @final
 class Repeats(Check):
-    """`repeated-rows`: single rows equal to the one before, again and again, as a slow camera or a resampled log leaves."""
+    """`repeated-rows`: single rows equal to the one before, again and again, as slow cameras and resampled logs leave them."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
-        self._alone: dict[str, NDArray[np.int64]] = {}
+        self._alone: dict[str, NDArray[np.float64]] = {}
         self._first: dict[str, tuple[str, int]] = {}
 
-    def _tokens(self, name: str) -> bool:
-        return any(sensor.name == name and sensor.kind is SensorKind.TOKENS for sensor in self.log.spec.sensors)
-
     def see(self, view: View) -> None:
+        size = np.linalg.norm(np.clip(np.nan_to_num(view.actions_TA), -1, 1), axis=1)
+        tokens = {sensor.name for sensor in self.log.spec.sensors if sensor.kind is SensorKind.TOKENS}
         for name, changed in view.changed.items():
-            if self._tokens(name):  # words repeat
+            if name in tokens:  # few values repeat by chance
                 continue
             same = np.concatenate([[False], ~changed & asks(view), [False]])
             alone = same[1:-1] & ~same[:-2] & ~same[2:]
-            self._alone[name] = self._alone.get(name, np.zeros(2, np.int64)) + np.array([alone.sum(), len(changed)])
+            seen = np.array([alone.sum(), len(changed), size[alone].sum(), size.sum()])
+            self._alone[name] = self._alone.get(name, np.zeros(4)) + seen
             if alone.any():
                 self._first.setdefault(name, (view.episode.id, int(np.argmax(alone)) + 1))
 
     def findings(self) -> Iterator[Finding]:
-        for name, (alone, rows) in self._alone.items():
-            if alone > _TWICE * rows:
-                skip = max(2, round(rows / (rows - alone)))
+        for name, (alone, rows, asked, asked_in_all) in self._alone.items():
+            if alone > _TWICE * rows and asked / alone > _AS_MUCH * asked_in_all / rows:
                 message = (
                     f"'{name}' repeats single rows ({100 * alone / rows:.0f} % of all): a sensor slower than the log, or rows "
-                    f"written twice. Record at the sensor's own rate, or train with frameskip {skip}"
+                    f"written twice. Record at the sensor's rate, or use frameskip {max(2, round(rows / (rows - alone)))}"
                 )
                 episode, row = self._first[name]
                 yield Finding(Severity.WARNING, "repeated-rows", message, name, int(alone), episode, row)
@@ -103,14 +112,34 @@ def asks(view: View) -> Mask:
     return asked
 
 
-def _frozen(changed: Mask, actions_TA: NDArray[np.float64]) -> Mask:
-    """Steps (T,) inside long runs without change, where the actions differ: pushing at a wall is no fault."""
+def _idle(view: View) -> Mask:
+    """Steps (T,) after which no sensor changes though the actions ask for different things; pushing at a wall is no fault."""
+    idle: Mask = np.logical_not(np.stack(list(view.changed.values())).any(axis=0)) & asks(view)
+    for first, last in runs(idle):
+        idle[first:last] = _differ(view.actions_TA[first:last])
+    return idle
+
+
+def _frozen(view: View, name: str) -> Mask:
+    """Steps (T,) inside long runs without change, where the actions differ, or after which the sensor leaps."""
+    changed = view.changed[name]
     frozen = np.zeros(len(changed), dtype=bool)
     for first, last in runs(~changed):
         rest = np.concatenate([changed[:first], changed[last:]])
-        if last - first >= _FROZEN and len(rest) and rest.mean() >= _USUAL and _differ(actions_TA[first:last]):
+        if last - first < _FROZEN or not len(rest) or rest.mean() < _USUAL:
+            continue
+        if _differ(view.actions_TA[first:last]) or _thaws(view.numbers.get(name), changed, last):
             frozen[first:last] = True
     return frozen
+
+
+def _thaws(numbers_TN: NDArray[np.float64] | None, changed: Mask, last: int) -> bool:
+    """Does the sensor leap when it moves again, beyond what it usually does in a step?"""
+    if numbers_TN is None or last >= len(changed):
+        return False
+    steps = np.abs(np.diff(numbers_TN, axis=0))
+    usual = np.nanpercentile(steps[changed], 90, axis=0) if np.isfinite(steps[changed]).any() else np.inf
+    return bool((steps[last] > _THAW * usual + 1e-9).any())
 
 
 def _differ(actions_KA: NDArray[np.float64]) -> bool:
