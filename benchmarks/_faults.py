@@ -134,16 +134,6 @@ def at(value: float) -> Change:
     return change
 
 
-def held(rows: int) -> Change:
-    """A stretch that stands still."""
-
-    def change(values: NDArray[Any], rng: Rng) -> None:
-        row = middle(values, rng)
-        values[row : row + rows] = values[row]
-
-    return change
-
-
 def one_number(change: Callable[[NDArray[Any], Rng], NDArray[Any]]) -> Change:
     """The change in one of the numbers."""
 
@@ -330,12 +320,24 @@ def _rows(episode: Episode, first: int, last: int) -> Episode:
     )
 
 
-def _all_still(episodes: Episodes, spec: ExperienceSpec, rng: Rng) -> str | None:
-    """Nothing answers for half an episode: the recorder missed the robot."""
-    episode = episodes[int(rng.integers(len(episodes)))]
-    for values in episode.observations.values():
-        values[len(values) // 2 :] = values[len(values) // 2]
-    return episode.id
+def stands_still(kind: SensorKind | None, rows: int) -> Callable[[Episodes, ExperienceSpec, Rng], str | None]:
+    """A sensor (None: all, to the end) that stands still while the body goes on and the actions go both ways: a body at a wall
+    looks the same otherwise."""
+
+    def plant(episodes: Episodes, spec: ExperienceSpec, rng: Rng) -> str | None:
+        for index in rng.permutation(len(episodes)):
+            episode = episodes[index]
+            first = middle(episode.actions, rng)
+            last = min(first + rows, episode.num_steps)
+            went = np.abs(np.diff(_path(episode), axis=0))[first:last].max(1) > 1e-4
+            both = (np.ptp(np.sign(episode.actions[first:last]), axis=0) == 2).all()
+            if went.mean() > 0.8 and both:
+                for name in [s.name for s in spec.sensors if kind in (None, s.kind)]:
+                    episode.observations[name][first : last + 1] = episode.observations[name][first]
+                return episode.id
+        raise ValueError("no episode whose body moves all the time")
+
+    return plant
 
 
 FAULTS: dict[str, Fault] = {
@@ -361,8 +363,8 @@ FAULTS: dict[str, Fault] = {
     # sensors
     "stuck numbers": vector("stuck-sensor", lambda values, rng: values[:1].repeat(len(values), 0)),
     "stuck camera": camera("stuck-sensor", lambda values, rng: values[:1].repeat(len(values), 0)),
-    "frozen numbers": vector("frozen-sensor", held(16)),
-    "frozen camera": camera("frozen-sensor", held(16)),
+    "frozen numbers": Fault("frozen-sensor", has(SensorKind.VECTOR), stands_still(SensorKind.VECTOR, 16)),
+    "frozen camera": Fault("frozen-sensor", has(SensorKind.IMAGE), stands_still(SensorKind.IMAGE, 16)),
     "numbers at half the rate": vector("repeated-rows", half_rate, every=True),
     "camera at half the rate": camera("repeated-rows", half_rate, every=True),
     "one number unplugged": vector("stuck-number", one_number(lambda column, rng: np.full_like(column, 0.5)), least=2),
@@ -389,7 +391,7 @@ FAULTS: dict[str, Fault] = {
     "actions in other units": actions("action-range", lambda values, rng: values * 0.01, every=True),
     "one episode's actions in other units": actions("unit-jump", lambda values, rng: values * 0.01),
     "action never used": Fault("constant-action", box(), unused),
-    "nothing answers": Fault("idle-action", always, _all_still),
+    "nothing answers": Fault("idle-action", always, stands_still(None, 1000)),
     "rewards not logged": rewards("stuck-number", lambda values, rng: np.zeros_like(values)),
     "rewards in other units": rewards("unit-jump", lambda values, rng: values * 100),
 }  # fmt: skip

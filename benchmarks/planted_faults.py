@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks._faults import FAULTS, Fault
 from benchmarks._result import command_line, write_result
 from forethought.data.checks import CHECKS, Severity, examine
+from forethought.data.checks.coverage import cells_of, unseen_mass
 from forethought.data.episodes import MemoryExperience
 from forethought.types import Episode, ExperienceSpec
 
@@ -153,6 +154,27 @@ def measure(name: str, seeds: range, redrawn: range, faults: dict[str, Fault] = 
     }
 
 
+def foretold(counts: tuple[int, ...], seeds: range) -> list[dict[str, float]]:
+    """Fixed Two-Room: the share unseen that so many episodes foretell, and what as many others then meet, means over seeds."""
+    results = []
+    for count in counts:
+        pairs = [_foretold_once(count, seed) for seed in seeds]
+        (estimate, met), worst = np.mean(pairs, axis=0), max(abs(one - other) for one, other in pairs)
+        results.append({"episodes": count, "estimate": float(estimate), "met": float(met), "worst_difference": float(worst)})
+    return results
+
+
+def _foretold_once(count: int, seed: int) -> tuple[float, float]:
+    from forethought.envs.two_room import record
+
+    log = list(record(2 * count, 50, seed, random=False, size=8))
+    cells, _ = cells_of(np.concatenate([episode.metadata["position"][:-1] for episode in log]).astype(np.float64))
+    thirds = np.concatenate([np.digitize(episode.actions, [-1 / 3, 1 / 3]) @ (1, 3) for episode in log])
+    species = (cells * 9 + thirds).reshape(2 * count, 50)
+    estimate, _ = unseen_mass(species[:count].reshape(-1), np.repeat(np.arange(count), 50))
+    return estimate, float(np.mean(~np.isin(species[count:], species[:count])))
+
+
 def main() -> None:
     """All worlds; prints a line each."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -179,6 +201,7 @@ def main() -> None:
         "planted": sum(kind["planted"] for result in results.values() for kind in result["kinds"].values()),
         "found": sum(kind["found"] for result in results.values() for kind in result["kinds"].values()),
         "false_share": wrong / pairs,
+        "unseen_foretold_two_room": foretold((20, 60, 120), range(options.first, options.first + 12)),
         "cpu_seconds": round(time.process_time() - begin, 1),
         "worlds": results,
     }

@@ -68,7 +68,7 @@ def found_after(damage: Callable[[Episode], None], spec: ExperienceSpec = SPEC, 
 
 
 def test_a_good_log_has_no_findings() -> None:
-    assert found_after(lambda episode: None) == {}
+    assert {code: f for code, f in found_after(lambda episode: None).items() if f.severity is not Severity.INFO} == {}
 
 
 def _set(name: str, rows: Any, value: Any) -> Callable[[Episode], None]:

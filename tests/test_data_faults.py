@@ -38,7 +38,9 @@ def body(index: int, steps: int = 42) -> Episode:
         frame[y : y + 2, x : x + 2] = (250, 120, 30)
     times = np.arange(steps + 1) / 10 + rng.normal(0, 0.001, steps + 1)
     rewards = -np.linalg.norm(path[1:], axis=1).astype(np.float32)
-    return Episode(f"e{index}", {"camera": camera, "state": path}, actions, rewards, metadata={"timestamp": times})
+    return Episode(
+        f"e{index}", {"camera": camera, "state": path}, actions, rewards, metadata={"timestamp": times, "position": path}
+    )
 
 
 CLEAN = [body(index) for index in range(16)]

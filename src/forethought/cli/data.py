@@ -12,7 +12,7 @@ import typer
 from forethought.cli.output import Debug, Json, emit, guarded
 
 if TYPE_CHECKING:
-    from forethought.data.checks import Finding, Summary
+    from forethought.data.checks import Coverage, Finding, Summary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check, show, convert and cut logs.")
 Log = Annotated[Path, typer.Argument(help="A log of any known format (docs/data.md), or a URL.")]
@@ -46,10 +46,12 @@ def _check(log: Path, fix: Path | None, shift: int, json: bool) -> None:
         raise UsageError("--shift changes a copy: say where it goes with --fix OUT")
     found = examine(experience)
     summary, findings = summarise(experience), found.findings
-    lines = [*described(log, summary), *(placed(log, finding) for finding in findings)] + ["no findings"] * (not findings)
+    lines = [*described(log, summary), *seen(found.coverage), *(placed(log, finding) for finding in findings)]
+    lines += ["no findings"] * (not findings)
     record: dict[str, Any] = {
         "log": str(log),
         "summary": _record(summary),
+        "coverage": None if found.coverage is None else {**_record(found.coverage), "verdict": found.coverage.verdict()},
         "findings": [_record(finding) for finding in findings],
     }
     if fix is not None:
@@ -57,6 +59,9 @@ def _check(log: Path, fix: Path | None, shift: int, json: bool) -> None:
         record["fixed"] = {"path": str(fix), "repairs": dict(mended.repairs), "episodes": mended.after}
         lines += [f"written: {fix}, {mended.after} episodes of {mended.before}"]
         lines += [f"  {what}: {count} times" for what, count in mended.repairs.items()] or ["  nothing was mended"]
+        left = found.unmended(shifted=shift != 0)
+        record["fixed"]["left"] = list(left)
+        lines += [f"  left as they were, see above: {', '.join(left)}"] * bool(left)
     emit(record, json, "\n".join(lines))
     if any(finding.severity is Severity.ERROR for finding in findings):
         raise typer.Exit(1)
@@ -88,6 +93,20 @@ def described(log: Path, summary: Summary) -> Iterator[str]:
     yield f"  {'rewards':<{wide}}{'yes' if summary.spec.has_reward else 'none'}"
     if summary.spec.tasks:
         yield f"  {'tasks':<{wide}}{len(summary.spec.tasks)}, the first: '{summary.spec.tasks[0]}'"
+
+
+def seen(coverage: Coverage | None) -> Iterator[str]:
+    """How much of the world a log has seen, and whether that is enough: two or three lines."""
+    if coverage is None:
+        return
+    late = f", {100 * coverage.growth:.0f} % of these by the last tenth of the episodes" * (coverage.growth >= 0.005)
+    yield f"  coverage: {100 * coverage.visited:.0f} % of the cells between the ends of the states' range visited{late}"
+    tried, some = coverage.joint - len(coverage.untried), "; ".join(coverage.untried[:4])
+    yield f"  actions: {tried} of {coverage.joint} kinds tried" + f"; never, for example: {some}" * bool(some)
+    yield (
+        f"  enough? An estimate: {100 * coverage.unseen:.1f} % of a new episode's steps would be in states and actions that "
+        f"none of these saw; about {coverage.distinct:,} steps tell something new. {coverage.verdict().capitalize()}"
+    )
 
 
 def placed(log: Path, finding: Finding) -> str:

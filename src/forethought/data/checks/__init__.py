@@ -12,6 +12,7 @@ from typing import final
 from forethought.data.checks.actions import Actions
 from forethought.data.checks.bounds import Bounds
 from forethought.data.checks.clock import Clock, Rate
+from forethought.data.checks.coverage import Coverage, Explored
 from forethought.data.checks.crossed import Crossed
 from forethought.data.checks.delay import Delay
 from forethought.data.checks.effect import Effect
@@ -32,11 +33,23 @@ from forethought.data.split import Split, split_of
 from forethought.errors import DataError
 from forethought.types import ExperienceSpec
 
-__all__ = ["CHECKS", "Check", "Examination", "Finding", "Severity", "Summary", "check_log", "examine", "merged", "summarise"]
+__all__ = [
+    "CHECKS",
+    "Check",
+    "Coverage",
+    "Examination",
+    "Finding",
+    "Severity",
+    "Summary",
+    "check_log",
+    "examine",
+    "merged",
+    "summarise",
+]
 
 CHECKS: tuple[Callable[[Log], Check], ...] = (
     Ids, Finite, Bounds, Motion, Frozen, Repeats, Clock, Rate, Short, Actions, Rewards, Delay, Effect, Crossed,
-    Colours, Blank, Scale, Leaps, CutOff, Twins, Stretches,
+    Colours, Blank, Scale, Leaps, CutOff, Twins, Stretches, Explored,
 )  # fmt: skip
 """All checks, in the order of their repairs: ids first, so that parts of an episode differ."""
 
@@ -57,16 +70,25 @@ class Summary:
 @final
 @dataclass(frozen=True)
 class Examination:
-    """All that the checks said: `places` one by one, for a timeline; `findings` counted together; how to mend what can be."""
+    """All that the checks said: `places` one by one, for a timeline; `findings` counted together; how to mend what can be;
+    `coverage`, what the log has seen of its world (None where that cannot be said).
+    """
 
     ids: tuple[str, ...]
     places: tuple[Finding, ...]
     repairs: tuple[Repair, ...]
+    coverage: Coverage | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The same code and sensor counted together, worst first."""
         return merged(self.places)
+
+    def unmended(self, *, shifted: bool = False) -> tuple[str, ...]:
+        """Codes of warnings and errors that no repair is known for; `shifted`: the actions were moved, which mends a delay."""
+        known = {repair.code for repair in self.repairs} | {"unreadable"} | ({"delay"} if shifted else set())
+        worse = [finding.code for finding in self.findings if finding.severity is not Severity.INFO]
+        return tuple(dict.fromkeys(code for code in worse if code not in known))
 
 
 def summarise(experience: Experience, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> Summary:
@@ -107,4 +129,6 @@ def examine(
         for check in checks:
             check.see(view)
     places += [finding for check in checks for finding in check.findings()]
-    return Examination(tuple(ids), tuple(places), tuple(repair for check in checks for repair in check.repairs()))
+    repairs = tuple(repair for check in checks for repair in check.repairs())
+    explored = [check.coverage() for check in checks if isinstance(check, Explored)]
+    return Examination(tuple(ids), tuple(places), repairs, *explored)

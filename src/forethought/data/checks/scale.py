@@ -88,9 +88,10 @@ def _units(name: str, sizes: list[_Size]) -> Iterator[Finding]:
     logs_3EN = np.log10(np.maximum(tables, 1e-12))
     ratios = logs_3EN - np.median(logs_3EN, axis=1, keepdims=True)
     ratios[2] = np.where(np.median(tables[2], axis=0) > 1e-9, ratios[2], ratios[1])  # hardly ever a step: it says nothing
-    limit = np.log10(_OTHER_UNITS) + 2 * np.percentile(np.abs(ratios), 75, axis=1).max(0)
+    above = ratios - np.maximum(np.percentile(ratios, 90, axis=1, keepdims=True), 0)
+    below = ratios + 2 * np.percentile(np.abs(ratios), 75, axis=1).max(0)  # small ones may be rest, and rest has a long tail
     moving = (np.median(tables[1], axis=0) > 1e-9) & (tables[1] > 0)
-    odd = moving & ((ratios.min(0) > limit) | (ratios.max(0) < -limit))
+    odd = moving & ((above.min(0) > np.log10(_OTHER_UNITS)) | (below.max(0) < -np.log10(_OTHER_UNITS)))
     for size, numbers, ratio in zip(sizes, odd, ratios[1], strict=True):
         if numbers.any():
             which = np.flatnonzero(numbers)

@@ -17,6 +17,7 @@ _IDLE_SHARE = 0.2
 _STILL = 1e-3  # of half the action range: an action this near the middle asks for nothing
 _FROZEN = 8  # equal rows in a row
 _USUAL = 0.9  # share of the other rows that change, for a sensor that should
+_RARE = 0.1  # share of the episodes
 _AS_MUCH = 0.85  # of the usual action: a coarse sensor also repeats itself, after small ones
 _THAW = 3.0  # times the usual step: a sensor that wakes up finds that the world went on without it
 _TWICE = 0.05  # share of rows that stand alone as a copy of the one before
@@ -51,22 +52,45 @@ class Motion(EpisodeCheck):
 
 
 @final
-class Frozen(EpisodeCheck):
-    """`frozen-sensor`: long runs of equal rows in a sensor that otherwise changes, while the actions differ. Cut out."""
+class Frozen(Check):
+    """`frozen-sensor`: long runs of equal rows while actions go both ways, or with a leap at their end. Cut out.
 
-    def look(self, view: View) -> Iterator[Finding]:
-        for name in view.changed:
+    Sensors that often stand still (a gripper, a battery) are only blamed where such runs are rare.
+    """
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(log)
+        self._runs: dict[str, list[tuple[int, Finding, bool]]] = {}
+        self._episodes = 0
+
+    def see(self, view: View) -> None:
+        self._episodes += 1
+        for name, changed in view.changed.items():
             frozen = _frozen(view, name)
             if frozen.any():
                 message = f"'{name}' stands still while the actions go on; cut the stretch out, and check the sensor's driver"
-                yield view.at(Severity.WARNING, "frozen-sensor", message, name, frozen)
+                finding = view.at(Severity.WARNING, "frozen-sensor", message, name, frozen)
+                usually = bool(changed[~frozen].size and changed[~frozen].mean() >= _USUAL)
+                self._runs.setdefault(name, []).append((view.index, finding, usually))
+
+    def _blamed(self) -> Iterator[tuple[int, Finding]]:
+        for runs_of_sensor in self._runs.values():
+            rare = len(runs_of_sensor) <= max(1, _RARE * self._episodes)
+            yield from ((index, finding) for index, finding, usually in runs_of_sensor if usually or rare)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from (finding for _, finding in self._blamed())
 
     def repairs(self) -> Iterator[Repair]:
-        return self.mend("frozen-sensor", "cut out frozen stretches", self._cut)
+        sensors: dict[int, list[str]] = {}
+        for index, finding in self._blamed():
+            sensors.setdefault(index, []).append(str(finding.sensor))
+        for index, names in sensors.items():
+            yield Repair("frozen-sensor", "cut out frozen stretches", index, lambda e, names=names: self._cut(e, names))  # type: ignore[misc]
 
-    def _cut(self, episode: Episode) -> list[Episode]:
+    def _cut(self, episode: Episode, names: list[str]) -> list[Episode]:
         view = View(0, episode, self.log.spec)
-        frozen = np.any([_frozen(view, name) for name in view.changed], axis=0)
+        frozen = np.any([_frozen(view, name) for name in names], axis=0)
         return keep_stretches(episode, np.zeros(len(frozen) + 1, dtype=bool), frozen)
 
 
@@ -121,15 +145,12 @@ def _idle(view: View) -> Mask:
 
 
 def _frozen(view: View, name: str) -> Mask:
-    """Steps (T,) inside long runs without change, where the actions differ, or after which the sensor leaps."""
+    """Steps (T,) inside long runs without change, where the actions go both ways, or after which the sensor leaps."""
     changed = view.changed[name]
     frozen = np.zeros(len(changed), dtype=bool)
     for first, last in runs(~changed):
-        rest = np.concatenate([changed[:first], changed[last:]])
-        if last - first < _FROZEN or not len(rest) or rest.mean() < _USUAL:
-            continue
-        if _differ(view.actions_TA[first:last]) or _thaws(view.numbers.get(name), changed, last):
-            frozen[first:last] = True
+        if _FROZEN <= last - first < len(changed):
+            frozen[first:last] = _differ(view.actions_TA[first:last]) or _thaws(view.numbers.get(name), changed, last)
     return frozen
 
 
@@ -143,9 +164,11 @@ def _thaws(numbers_TN: NDArray[np.float64] | None, changed: Mask, last: int) -> 
 
 
 def _differ(actions_KA: NDArray[np.float64]) -> bool:
-    """Do some of these actions point against others?"""
+    """Do some of these actions point against others? Whatever holds a body against a wall, its opposite sets it free."""
     size = np.linalg.norm(actions_KA, axis=1)
-    return bool(np.linalg.norm(actions_KA.mean(0)) < 0.5 * size.mean()) if size.mean() > _STILL else False
+    strong = actions_KA[size > max(0.5 * size.mean(), _STILL)]
+    units = strong / np.linalg.norm(strong, axis=1, keepdims=True)
+    return bool(((units @ units.T) < -0.5).any(1).sum() >= 3)
 
 
 def runs(mask: Mask) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from forethought.data.split import Split
 from forethought.types import Array, Episode
 
 _LONG = 16  # rows: a shared stretch is at least so long
-_KEEP = 4  # one hash in so many is kept, chosen by its own value: the same ones in every episode
+_KEEP = 2  # one hash in so many is kept, chosen by its own value: the same ones in every episode
 _SMALL_WORLD = 0.3  # share of episodes that share stretches with others of their own split: then the world repeats itself
 
 
