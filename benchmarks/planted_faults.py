@@ -108,11 +108,9 @@ def blamed(log: MemoryExperience) -> Counter[str]:
     return Counter(finding.code for finding in examine(log).places if finding.severity is not Severity.INFO)
 
 
-def found(fault: Fault, world: World, seed: int) -> bool:
-    """Plant it and look."""
-    log = clean(world, seed)
-    episodes = [log.episode(index) for index in range(len(log))]
-    copies = [_own(episode) for episode in episodes]
+def found(fault: Fault, log: MemoryExperience, seed: int) -> bool:
+    """Plant it in a copy of the clean log, and look."""
+    copies = [_own(episode) for episode in log]
     planted = fault.plant(copies, log.spec, np.random.default_rng([seed, 2]))
     places = examine(MemoryExperience(log.spec, copies)).places
     return any(
@@ -136,9 +134,10 @@ def measure(name: str, seeds: range, redrawn: range, faults: dict[str, Fault] = 
     world = WORLDS[name]()
     kinds = {kind: fault for kind, fault in faults.items() if fault.fits(world.spec)}
     planted = {kind: {"planted": len(seeds), "found": 0, "missed_seeds": []} for kind in kinds}
-    for kind, fault in kinds.items():
-        for seed in seeds:
-            if found(fault, world, seed):
+    for seed in seeds:
+        log = clean(world, seed)
+        for kind, fault in kinds.items():
+            if found(fault, log, seed):
                 planted[kind]["found"] += 1
             else:
                 planted[kind]["missed_seeds"].append(seed)

@@ -13,7 +13,7 @@ from forethought.data import open_log
 from forethought.data.checks import Severity, check_log, examine
 from forethought.data.checks.fix import write_fixed
 from forethought.data.episodes import MemoryExperience
-from forethought.types import BoxSpace, Episode, ExperienceSpec, Sensor, SensorKind
+from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks._faults import FAULTS
@@ -115,3 +115,15 @@ def test_a_reward_never_earned_is_no_fault_of_the_recording() -> None:
     found = {finding.code: finding.severity for finding in check_log(log)}
     assert found["constant-reward"] is Severity.INFO
     assert blamed(log) == set()
+
+
+def test_unknown_tokens_and_discrete_actions_are_cut_out(tmp_path: Path) -> None:
+    spec = ExperienceSpec((Sensor("words", SensorKind.TOKENS, (1,), "int64", 5),), DiscreteSpace(3))
+    rng = np.random.default_rng(0)
+    episodes = [Episode(f"e{i}", {"words": rng.integers(0, 5, (41, 1))}, rng.integers(0, 3, 40)) for i in range(12)]
+    episodes[3].observations["words"][20], episodes[5].actions[12] = 5, 3
+    log = MemoryExperience(spec, episodes)
+    mended = write_fixed(log, tmp_path / "good.npz", examine(log).repairs)
+    assert mended.after == 14
+    assert sum(open_log(tmp_path / "good.npz").lengths()) == 12 * 40 - 2 - 1
+    assert not {"token-out-of-vocabulary", "action-out-of-bounds"} & blamed(open_log(tmp_path / "good.npz"))

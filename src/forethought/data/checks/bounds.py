@@ -8,17 +8,18 @@ from typing import final
 
 import numpy as np
 
+from forethought.data.checks.cuts import keep_stretches
 from forethought.data.checks.finding import Finding, Severity
 from forethought.data.checks.seam import EpisodeCheck, Log, Mask, Repair, View
 from forethought.data.schema import flat_rows
-from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, SensorKind
+from forethought.types import BoxSpace, DiscreteSpace, Episode, ExperienceSpec, Sensor, SensorKind
 
 LITTLE = 0.05  # of the bounds' width: a log that uses less has other units than its spec
 
 
 @final
 class Bounds(EpisodeCheck):
-    """`action-out-of-bounds` (mended by clipping), `token-out-of-vocabulary`, `action-range`."""
+    """`action-out-of-bounds` (mended by clipping, or cutting if discrete), `token-out-of-vocabulary` (cut), `action-range`."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(log)
@@ -40,8 +41,7 @@ class Bounds(EpisodeCheck):
         for sensor in self.log.spec.sensors:
             if sensor.kind is not SensorKind.TOKENS:
                 continue
-            values = flat_rows(view.episode.observations[sensor.name])
-            unknown: Mask = np.asarray(((values < 0) | (values >= sensor.vocabulary)).any(axis=1))
+            unknown = _unknown(view.episode, sensor)
             if unknown.any():
                 message = f"tokens leave 0 to {sensor.vocabulary - 1}; correct the spec's vocabulary"
                 yield view.at(Severity.ERROR, "token-out-of-vocabulary", message, sensor.name, unknown)
@@ -63,6 +63,23 @@ class Bounds(EpisodeCheck):
     def repairs(self) -> Iterator[Repair]:
         if isinstance(self.log.spec.action_space, BoxSpace):
             yield from self.mend("action-out-of-bounds", "clipped actions", lambda episode: [_clipped(episode, self.log.spec)])
+        else:
+            yield from self.mend("action-out-of-bounds", "cut at unknown actions", self._known)
+        yield from self.mend("token-out-of-vocabulary", "cut at unknown tokens", self._known)
+
+    def _known(self, episode: Episode) -> list[Episode]:
+        unknown = np.zeros(episode.num_steps + 1, dtype=bool)
+        for sensor in self.log.spec.sensors:
+            if sensor.kind is SensorKind.TOKENS:
+                unknown |= _unknown(episode, sensor)
+        wrong = isinstance(self.log.spec.action_space, DiscreteSpace) & _outside(episode, self.log.spec)
+        return keep_stretches(episode, unknown, wrong)
+
+
+def _unknown(episode: Episode, sensor: Sensor) -> Mask:
+    values = flat_rows(episode.observations[sensor.name])
+    unknown: Mask = np.asarray(((values < 0) | (values >= sensor.vocabulary)).any(axis=1))
+    return unknown
 
 
 def _outside(episode: Episode, spec: ExperienceSpec) -> Mask:
