@@ -1,4 +1,4 @@
-"""Writes the README's table of bars, and the table of layouts in docs/data.md, from scores/: python -m benchmarks.table
+"""Writes the README's table of bars, and the tables of docs/data.md, from scores/: python -m benchmarks.table
 
 A figure that has no file says "not measured yet"; a figure that misses its bar says so.
 """
@@ -14,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- bars: python -m benchmarks.table -->", "<!-- end of bars -->"
 SPEED_BEGIN, SPEED_END = "<!-- layouts: python -m benchmarks.table -->", "<!-- end of layouts -->"
+FAULTS_BEGIN, FAULTS_END = "<!-- faults: python -m benchmarks.table -->", "<!-- end of faults -->"
 ABSENT = "*not measured yet*"
 Scores = dict[str, Any]
 
@@ -182,6 +183,21 @@ def speed_table(scores: Path = ROOT / "scores") -> str:
     return "\n".join(lines)
 
 
+def faults_table(scores: Path = ROOT / "scores") -> str:
+    """The table of planted faults in docs/data.md, from scores/planted_faults.json."""
+    worlds = json.loads((scores / "planted_faults.json").read_text(encoding="utf-8"))["worlds"]
+    lines = ["| log | kinds of fault | planted | found | clean logs | false findings | of all pairs of log and check |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for name, world in worlds.items():
+        planted, found = (sum(kind[key] for kind in world["kinds"].values()) for key in ("planted", "found"))
+        wrong = ", ".join(f"`{code}` {count}" for code, count in world["false_codes"].items()) or "none"
+        share = 100 * world["false_findings"] / world["pairs"]
+        lines.append(
+            f"| {name} | {len(world['kinds'])} | {planted} | {found} | {world['clean_logs']} | {wrong} | {share:.2f} % |"
+        )
+    return "\n".join(lines)
+
+
 def rewritten(page: str, block: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with its block between the markers replaced."""
     head, _, rest = page.partition(begin)
@@ -207,4 +223,5 @@ if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(rewritten(readme.read_text(encoding="utf-8"), table()), encoding="utf-8")
     data = ROOT / "docs" / "data.md"
-    data.write_text(rewritten(data.read_text(encoding="utf-8"), speed_table(), SPEED_BEGIN, SPEED_END), encoding="utf-8")
+    page = rewritten(data.read_text(encoding="utf-8"), speed_table(), SPEED_BEGIN, SPEED_END)
+    data.write_text(rewritten(page, faults_table(), FAULTS_BEGIN, FAULTS_END), encoding="utf-8")

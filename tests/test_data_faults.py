@@ -117,6 +117,17 @@ def test_a_reward_never_earned_is_no_fault_of_the_recording() -> None:
     assert blamed(log) == set()
 
 
+def test_a_thing_that_nobody_touched_is_no_dead_sensor() -> None:
+    spec = replace(SPEC, sensors=(*SENSORS, Sensor("thing", SensorKind.VECTOR, (1,), "float32")))
+    things = [np.where(np.arange(43) < 20, 0.1 * i, 0.1 * i + 0.001 * np.maximum(np.arange(43) - 20, 0)) for i in range(16)]
+    things[4:7] = [np.full(43, 0.3)] * 3
+    episodes = [
+        replace(episode, observations={**episode.observations, "thing": thing[:, None].astype(np.float32)})
+        for episode, thing in zip(CLEAN, things, strict=True)
+    ]
+    assert "stuck-number" not in blamed(MemoryExperience(spec, episodes))
+
+
 def test_unknown_tokens_and_discrete_actions_are_cut_out(tmp_path: Path) -> None:
     spec = ExperienceSpec((Sensor("words", SensorKind.TOKENS, (1,), "int64", 5),), DiscreteSpace(3))
     rng = np.random.default_rng(0)

@@ -23,9 +23,10 @@ def test_the_readme_agrees_with_the_scores(table: ModuleType) -> None:
     assert table.rewritten(page, table.table()) == page, "run: python -m benchmarks.table"
 
 
-def test_the_table_of_layouts_agrees_with_the_scores(table: ModuleType) -> None:
+def test_the_tables_of_layouts_and_faults_agree_with_the_scores(table: ModuleType) -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     shown = table.rewritten(page, table.speed_table(), table.SPEED_BEGIN, table.SPEED_END)
+    shown = table.rewritten(shown, table.faults_table(), table.FAULTS_BEGIN, table.FAULTS_END)
     assert shown == page, "run: python -m benchmarks.table"
 
 

@@ -27,7 +27,7 @@ class Rewards(Check):
     def findings(self) -> Iterator[Finding]:
         if self._low == self._high:
             message = (
-                f"every reward is {self._low:g}: a goal never reached, or rewards not logged. Goals by observation do not "
-                "need them; to maximise reward, record episodes that earn some"
+                f"every reward is {self._low:g}: a goal never reached, so much for each step, or rewards not logged. Goals by "
+                "observation do not need them; to maximise reward, record episodes that earn some"
             )
             yield Finding(Severity.INFO, "constant-reward", message, "rewards")

@@ -14,20 +14,22 @@ from forethought.types import BoxSpace
 
 _LEAST_EPISODES = 8
 _OTHER_UNITS = 6.0  # times the usual spread and step, and as far beyond what the others reach
+_BUSY = 0.8  # share of the steps that usually change a number which should never stand still
 _UNITS = {57.2958: "degrees for radians", 1000.0: "milli", 100.0: "per cent or centi", 25.4: "inches", 39.37: "inches"}
 
 
 @final
 @dataclass(frozen=True)
 class _Size:
-    """One episode's numbers (N,): level (95th percentile of the size), spread (5th to 95th), usual and largest step."""
+    """One episode's numbers (N,): level (95th percentile of the size), spread (5th to 95th), usual step, and `busy`, the share
+    of the steps that change it."""
 
     index: int
     episode: str
     level: Floats
     spread: Floats
     step: Floats
-    largest: Floats
+    busy: Floats
 
 
 @final
@@ -77,9 +79,8 @@ def _measure(view: View, values_TN: Floats) -> _Size:
     change = np.where(np.isfinite(change), change, 0.0)
     low, high = np.nanpercentile(values_TN, [5, 95], axis=0)
     level = np.nanpercentile(np.abs(values_TN), 95, axis=0)
-    largest = change.max(0)
     step = np.percentile(change, 95, axis=0)  # actions may be held for most of the steps
-    return _Size(view.index, view.episode.id, level, high - low, step, largest)
+    return _Size(view.index, view.episode.id, level, high - low, step, (change > 0).mean(0))
 
 
 def _units(name: str, sizes: list[_Size]) -> Iterator[Finding]:
@@ -111,10 +112,10 @@ def _named(factor: float) -> str:
 
 
 def _stuck(name: str, sizes: list[_Size]) -> Iterator[Finding]:
-    """Numbers that move in nearly all episodes and not at all in this one."""
-    still = np.stack([size.largest for size in sizes]) == 0
-    dense = np.median([size.step for size in sizes], axis=0) > 0  # rewards that only an end brings may be missed
-    rare = (still.mean(0) < 0.2) & (~still.all(1, keepdims=True) if name != "rewards" else dense)
+    """Numbers that move all the time in nearly all episodes and not at all in this one; an untouched thing is none of these."""
+    busy = np.stack([size.busy for size in sizes])
+    still, rare = busy == 0, ((busy == 0).mean(0) < 0.2) & (np.median(busy, axis=0) > _BUSY)
+    rare = rare & (~still.all(1, keepdims=True) | (name == "rewards"))  # a whole sensor is `stuck-sensor`
     for size, numbers in zip(sizes, still & rare, strict=True):
         if numbers.any():
             which = np.flatnonzero(numbers).tolist()
