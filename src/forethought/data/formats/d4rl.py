@@ -13,7 +13,7 @@ import numpy as np
 
 from forethought.data.experience import Experience
 from forethought.data.formats.columns import ColumnExperience, Roles
-from forethought.data.formats.hdf5_file import Hdf5File, HdfTable, open_quietly
+from forethought.data.formats.hdf5_file import Hdf5File, HdfTable, open_quietly, reading
 from forethought.errors import DataError
 from forethought.types import Array
 
@@ -80,4 +80,5 @@ def _leaves(file: Hdf5File) -> list[tuple[str, str]]:
 
 def _per_step(file: Hdf5File, where: str, rows: int) -> bool:
     node = file.find(where)
-    return isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf" and node.shape[:1] == (rows,)
+    with reading(file.path, where):  # a damaged type is found out when it is asked for
+        return isinstance(node, h5py.Dataset) and node.dtype.kind in "biuf" and node.shape[:1] == (rows,)

@@ -23,7 +23,7 @@ BROKEN = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeEr
 """What h5py raises on damaged files."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SPARSE = 2000  # declared bytes per stored byte that no honest compression reaches
-_LARGE, _DENSE = 2**28, 100  # and from here on, what one read may ask for per stored byte
+_LARGE, _CHUNK, _DENSE = 2**28, 2**25, 100  # and from here on, or in chunks of this, what one read may ask for per stored byte
 _LINKS = 8
 
 
@@ -109,7 +109,8 @@ class Hdf5File:
         dataset = self.dataset(where)
         with reading(self.path, where):
             asked = dataset.nbytes if start is None else dataset.nbytes * ((stop or 0) - start) // max(1, dataset.shape[0])
-            if asked > _LARGE and dataset.nbytes > _DENSE * dataset.id.get_storage_size():
+            chunk = int(np.prod(dataset.chunks or (0,))) * dataset.dtype.itemsize  # any part of it unpacks the whole
+            if (asked > _LARGE or chunk > _CHUNK) and dataset.nbytes > _DENSE * dataset.id.get_storage_size():
                 raise self._sparse(dataset, where)
             result: Array = np.asarray(dataset[()] if start is None else dataset[start:stop])
         return result

@@ -243,7 +243,8 @@ class ArrowStore:
             pyarrow, ipc = _pyarrow()
             path = self.path / name / "part-0.arrow"
             with _arrow(path, ""), pyarrow.OSFile(str(path)) as file:
-                table = ipc.open_file(file).read_all()
+                # without threads: where a process may start no more, pyarrow would raise what nobody expects
+                table = ipc.open_file(file, options=ipc.IpcReadOptions(use_threads=False)).read_all()
                 table.validate(full=True)
             self._last = (name, table)
         return self._last[1]
