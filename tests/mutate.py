@@ -78,6 +78,7 @@ BUILDERS: list[tuple[str, Builder]] = [
     ("hdf5", _ours(".h5")),
     ("npz", _ours(".npz")),
     ("npz-folder", _folder),
+    ("zarr", _ours(".zarr")),
     ("robomimic", _dialect("robomimic")),
     ("d4rl", _dialect("d4rl")),
     ("stable-worldmodel", _dialect("stable-worldmodel")),

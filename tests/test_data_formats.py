@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 from forethought.data import durable, open_log, open_writer, write_log
 from forethought.data.durable import JournalledFile, journal_of, recover
 from forethought.data.experience import Experience
-from forethought.data.formats import formats
+from forethought.data.formats import detect_format, formats
 from forethought.data.formats.hdf5 import Hdf5Reader, Hdf5Writer
 from forethought.data.schema import spec_from_json, spec_to_json
 from forethought.errors import ContractError, DataError, UsageError
@@ -116,7 +117,7 @@ def episodes(draw: st.DrawFn, spec: ExperienceSpec, name: str) -> Episode:
     return Episode(name, observations, actions, rewards, draw(st.booleans()), draw(st.booleans()), metadata)
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".zarr"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(log=logs())
 def test_round_trips_are_lossless(tmp_path: Path, suffix: str, log: tuple[ExperienceSpec, list[Episode]]) -> None:
@@ -153,7 +154,7 @@ def test_episode_order_is_natural_for_hand_made_files(tmp_path: Path) -> None:
     assert open_log(tmp_path / "log.h5").ids() == ("e2", "e1", "e0")
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".zarr"])
 def test_writers_refuse_what_does_not_fit(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"log{suffix}"
     writer = open_writer(path, SPEC)
@@ -183,8 +184,34 @@ def test_a_log_being_written_says_so(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["log.h5"]
 
 
+def test_a_folder_is_written_over(tmp_path: Path) -> None:
+    for count in (2, 1):
+        path = write_log(tmp_path / "log.zarr", [episode(i) for i in range(count)], SPEC, overwrite=True)
+        assert len(open_log(path)) == count
+    assert [entry.name for entry in tmp_path.iterdir()] == ["log.zarr"]
+
+
+def test_zarr_keeps_awkward_names_dtypes_and_zeros(tmp_path: Path) -> None:
+    names = ("__a", "zarr.json", "%5F", "back\\slash", ".hidden", "c")
+    rows = np.array([0.0, 0.0, -0.0, np.nan, 1.0] * 5)[:21]
+    with np.errstate(invalid="ignore"):
+        named = {name: rows.astype(d) for name, d in zip(names, ("f8", ">f8", ">i2", "?", ">f4", "f2"), strict=True)}
+    wrote = replace(episode(0), metadata=named)
+    check_same(wrote, open_log(write_log(tmp_path / "log.zarr", [wrote], SPEC)).episode(0))
+
+
+def test_a_chunk_of_zarr_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "log.zarr", [episode(0)], SPEC)
+    shutil.make_archive(str(tmp_path / "log.zarr"), "zip", path)
+    check_reader(detect_format(tmp_path / "log.zarr.zip").reader(), tmp_path / "log.zarr.zip")
+    check_same(episode(0), open_log(tmp_path / "log.zarr.zip").episode(0))
+    (path / "episodes/000000/observations/state/c/0/0").unlink()
+    with pytest.raises(DataError, match=r"observations/state: cannot be read \(ValueError: 0 of 1 chunks are there"):
+        open_log(path).episode(0)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
-    for suffix in (".h5", ".npz"):
+    for suffix in (".h5", ".npz", ".zarr"):
         with pytest.raises(DataError):
             write_log(tmp_path / f"log{suffix}", [episode(0), episode(0)], SPEC)
     with pytest.raises(UsageError, match="unknown log suffix"):
@@ -297,7 +324,7 @@ writer.close()
 """
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+@pytest.mark.parametrize("suffix", [".h5", ".npz", ".zarr"])
 def test_kill_minus_nine_at_random_moments(tmp_path: Path, suffix: str) -> None:
     path, rng = tmp_path / f"log{suffix}", random.Random(suffix)
     for _ in range(3):
@@ -305,7 +332,7 @@ def test_kill_minus_nine_at_random_moments(tmp_path: Path, suffix: str) -> None:
             [sys.executable, "-c", KILLED, str(path)],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         )
         assert process.stdout is not None
         process.stdout.readline()

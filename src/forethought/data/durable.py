@@ -28,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync(temporary)
-        os.replace(temporary, path)
+        _move_onto(temporary, path)
         sync(path.parent)
     except DataError as error:
         raise error if error.path != str(temporary) else _about(error, path) from None
@@ -36,6 +36,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot be written ({error.strerror or error}); free space or choose another place", path) from error
     finally:
         shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+
+
+def _move_onto(new: Path, path: Path) -> None:
+    """Folders are not replaced in one step: the old one makes room, under a name that a kill would leave it."""
+    if not (path.exists() and (new.is_dir() or path.is_dir())):
+        os.replace(new, path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    os.replace(path, old)
+    os.replace(new, path)
+    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
 
 
 def final_name(path: Path) -> str:

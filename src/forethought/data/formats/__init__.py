@@ -122,6 +122,18 @@ def _replay_buffer_reader() -> Reader:
     return ReplayBufferReader()
 
 
+def _zarr_reader() -> Reader:
+    from forethought.data.formats.zarr import ZarrReader
+
+    return ZarrReader()
+
+
+def _zarr_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
+    from forethought.data.formats.zarr import ZarrWriter
+
+    return ZarrWriter(path, spec, durable=durable)
+
+
 def _lerobot_reader() -> Reader:
     from forethought.data.formats.lerobot import LeRobotReader
 
@@ -168,7 +180,8 @@ def _npz_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
 for _name, _reader in (("robomimic", _robomimic_reader), ("d4rl", _d4rl_reader), ("stable-worldmodel", _worldmodel_reader)):
     register_format(Format(_name, (".h5", ".hdf5"), _reader))
 register_format(Format("hdf5", (".h5", ".hdf5"), _hdf5_reader, _hdf5_writer))
-register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader))  # before npz, which claims every zip
+register_format(Format("zarr", (".zarr",), _zarr_reader, _zarr_writer))
+register_format(Format("replay-buffer", (".zarr", ".zip"), _replay_buffer_reader))  # both before npz, which claims every zip
 register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("rlds", (), _rlds_reader))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
