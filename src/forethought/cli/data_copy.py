@@ -73,6 +73,7 @@ def export(
     source: Source,
     target: Target,
     format: Annotated[str | None, typer.Option(help="A format's name, such as hdf5 or npz; else the suffix decides.")] = None,
+    video: Annotated[bool, typer.Option(help="lerobot: cameras as H.264 video; says how far off its pixels are.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -82,7 +83,7 @@ def export(
     Example:
       forethought data export arm.h5 arm.npz --format npz
     """
-    guarded(lambda: copied(_opened(source), target, format, json), debug)
+    guarded(lambda: copied(_opened(source), target, format, json, video), debug)
 
 
 def _opened(source: Path) -> Experience:
@@ -91,18 +92,18 @@ def _opened(source: Path) -> Experience:
     return open_log(source)
 
 
-def copied(source: Experience, target: Path, format: str | None, json: bool) -> None:
+def copied(source: Experience, target: Path, format: str | None, json: bool, video: bool = False) -> None:
     """Copy, show how far it is, and tell the result."""
-    record, text = _copy(source, target, format)
+    record, text = _copy(source, target, format, video)
     emit(record, json, text)
 
 
-def _copy(source: Experience, target: Path, format: str | None) -> tuple[dict[str, Any], str]:
+def _copy(source: Experience, target: Path, format: str | None, video: bool = False) -> tuple[dict[str, Any], str]:
     """Copy; the result for programs and for people."""
     from forethought.data.convert import convert
 
     with Show() as show:
-        done = convert(source, target, format=format, progress=lambda now, total: show.count("copy", now, total))
+        done = convert(source, target, format=format, video=video, progress=lambda now, total: show.count("copy", now, total))
     before = f", {done.resumed} of them by an earlier, interrupted run" if done.resumed else ""
     kept = f"{target}: {done.episodes} episodes, {done.steps:,} steps ({done.format}){before}"
     record = {

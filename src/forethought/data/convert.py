@@ -12,10 +12,9 @@ from typing import final
 
 from forethought.data.durable import sync
 from forethought.data.experience import Experience, Writer, as_path
-from forethought.data.formats import Format, format_for_writing
+from forethought.data.formats import format_for_writing
 from forethought.data.schema import check_spec, spec_to_json
-from forethought.errors import DataError
-from forethought.types import ExperienceSpec
+from forethought.errors import DataError, UsageError
 
 Count = Callable[[int, int], None]
 """Told after each episode: how many are copied, of how many."""
@@ -35,31 +34,40 @@ class Converted:
 
 
 def convert(
-    source: Experience, target: str | os.PathLike[str], *, format: str | None = None, progress: Count | None = None
+    source: Experience,
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    video: bool = False,
+    progress: Count | None = None,
 ) -> Converted:
     """Copy a log into another format (that of the suffix, if not named). The target appears when it is whole.
 
     Until then the copy lies beside it, in a hidden folder whose name holds a hash of what is copied: the same call goes on
-    there after a kill. Raises DataError if the target exists, if an episode cannot be read, or if it cannot be written.
+    there after a kill. With `video`, images become films, and `dropped` says how far off they are. Raises DataError if the
+    target exists, if an episode cannot be read, or if it cannot be written.
     """
     path = as_path(target)
     chosen = format_for_writing(path, format)
+    make = chosen.video_writer if video else chosen.writer
+    if make is None:
+        raise UsageError(f"got video for '{chosen.name}', which keeps images as they are; name the format lerobot")
     if path.exists() or path.is_symlink():
         raise DataError("is there already; choose another path, or remove it", path)
-    work = _work_folder(path, chosen, source)
-    resumed = _copy(source, work / path.name, chosen, progress)
+    work = _work_folder(path, f"{chosen.name}{' video' * video}", source)
+    resumed = _copy(source, make(work / path.name, check_spec(source.spec, path), True), progress)
     os.replace(work / path.name, path)
     sync(path.parent)
     shutil.rmtree(work)
     written = chosen.reader().open(path)
-    dropped = (*source.dropped, *_lost(source, written))
+    dropped = (*source.dropped, *_lost(source, written), *written.dropped)
     return Converted(path, chosen.name, len(written), sum(written.lengths()), resumed, dropped)
 
 
-def _work_folder(path: Path, format: Format, source: Experience) -> Path:
+def _work_folder(path: Path, layout: str, source: Experience) -> Path:
     """Where the copy grows; what an earlier conversion of something else left for the same target is removed."""
     lengths = ",".join(map(str, source.lengths()))
-    described = "\n".join((str(source.path), format.name, spec_to_json(source.spec), *source.ids(), lengths))
+    described = "\n".join((str(source.path), layout, spec_to_json(source.spec), *source.ids(), lengths))
     work = path.with_name(f".{path.name}.{hashlib.blake2b(described.encode(), digest_size=8).hexdigest()}.partial")
     try:
         for other in path.parent.glob(f".{path.name}.*.partial"):
@@ -71,9 +79,8 @@ def _work_folder(path: Path, format: Format, source: Experience) -> Path:
     return work
 
 
-def _copy(source: Experience, path: Path, format: Format, progress: Count | None) -> int:
+def _copy(source: Experience, writer: Writer, progress: Count | None) -> int:
     """Append what is not there yet. Returns how many episodes were."""
-    writer = _writer(format, path, source.spec)
     have = len(writer)
     try:
         for index in range(have, len(source)):
@@ -83,11 +90,6 @@ def _copy(source: Experience, path: Path, format: Format, progress: Count | None
     finally:
         writer.close()
     return have
-
-
-def _writer(format: Format, path: Path, spec: ExperienceSpec) -> Writer:
-    assert format.writer is not None  # format_for_writing offers no other
-    return format.writer(path, check_spec(spec, path), True)
 
 
 def _lost(source: Experience, written: Experience) -> Iterator[str]:

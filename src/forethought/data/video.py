@@ -26,6 +26,8 @@ from forethought.types import Array
 if TYPE_CHECKING:
     import av
 
+CODEC, PIXEL_FORMAT = "h264", "yuv420p"
+"""What `VideoWriter` makes."""
 _FRAMES_HELD = 20  # a decoder's reference and reordering frames, for the estimate of its memory
 _JUMP = 4  # frames to decode in passing that cost as much as a seek
 
@@ -198,7 +200,7 @@ class VideoWriter:
             self._stream = self._file.add_stream(
                 "libx264", rate=Fraction(rate).limit_denominator(10**4), options={"crf": str(crf), "bf": "0", "threads": "1"}
             )
-        self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
+        self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, PIXEL_FORMAT
         self._stream.codec_context.gop_size = 2
 
     def write(self, frames_NHWC: NDArray[np.uint8]) -> None:

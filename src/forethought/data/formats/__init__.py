@@ -19,13 +19,15 @@ class Format:
     """One format: its name, the suffixes people give it, how to read it, and how to write it (None: read-only).
 
     `writer(path, spec, durable)` goes on with a log that is there already; `durable=False` trades the promise that every
-    append survives a kill for speed (used where the whole log is moved into place at the end).
+    append survives a kill for speed (used where the whole log is moved into place at the end). `video_writer` keeps images
+    as video, which loses a little of them.
     """
 
     name: str
     suffixes: tuple[str, ...]
     reader: Callable[[], Reader]
     writer: Callable[[Path, ExperienceSpec, bool], Writer] | None = None
+    video_writer: Callable[[Path, ExperienceSpec, bool], Writer] | None = None
 
 
 _FORMATS: dict[str, Format] = {}
@@ -146,6 +148,12 @@ def _lerobot_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
     return LeRobotWriter(path, spec, durable=durable)
 
 
+def _lerobot_video_writer(path: Path, spec: ExperienceSpec, durable: bool) -> Writer:
+    from forethought.data.formats.lerobot_write import LeRobotWriter
+
+    return LeRobotWriter(path, spec, durable=durable, video=True)
+
+
 def _mcap_reader() -> Reader:
     from forethought.data.formats.mcap import McapReader
 
@@ -186,5 +194,5 @@ register_format(Format("npz", (".npz",), _npz_reader, _npz_writer))
 register_format(Format("rlds", (), _rlds_reader))
 register_format(Format("minari", (), _minari_reader, _minari_writer))
 register_format(Format("mcap", (".mcap",), _mcap_reader))
-register_format(Format("lerobot", (), _lerobot_reader, _lerobot_writer))
+register_format(Format("lerobot", (), _lerobot_reader, _lerobot_writer, _lerobot_video_writer))
 register_format(Format("video-folder", (), _video_folder_reader))

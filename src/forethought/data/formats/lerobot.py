@@ -28,7 +28,9 @@ from forethought.errors import DataError
 from forethought.types import Array, Episode, ExperienceSpec, Sensor, SensorKind
 
 OWN = "meta/forethought.json"
-"""What LeRobot has no place for, beside a data set that we wrote (`lerobot_write.py`)."""
+"""The spec, beside a data set that we wrote (`lerobot_write.py`)."""
+OWN_COLUMN = "forethought/"
+"""Begins the columns of `meta/episodes` that hold what LeRobot has no place for."""
 METADATA = "metadata."
 _BOOKKEEPING = {"frame_index", "episode_index", "index"}
 _TAKEN = {"action", "next.reward", "next.done", "timestamp", "task_index"}
@@ -56,12 +58,16 @@ class LeRobotReader:
 @final
 @dataclass(frozen=True)
 class _Place:
-    """Where an episode lies: its number, length, its table, and for each camera a video and the second it begins at."""
+    """Where an episode lies: its number, length, its table, and for each camera a video and the second it begins at.
+
+    `own`: what we wrote of it, if we did.
+    """
 
     number: int
     length: int
     table: Path
     videos: Mapping[str, tuple[Path, float]]
+    own: Mapping[str, Any]
 
 
 @final
@@ -89,7 +95,7 @@ class LeRobotExperience(Experience):
         self._numbers = {sensor.name for sensor in self.spec.sensors} | _TAKEN
         kept = set(self._columns()) | set(self._videos) | _BOOKKEEPING
         self.dropped = (
-            *((LAST_ACTION,) if self._own is None else ()),
+            *((LAST_ACTION,) if self._own is None else self._off()),
             *(f"the feature {name}: it holds no numbers" for name in self._features if name not in kept),
         )
 
@@ -99,8 +105,8 @@ class LeRobotExperience(Experience):
     def ids(self) -> tuple[str, ...]:
         if self._own is None:
             return tuple(f"episode-{place.number:06d}" for place in self._places)
-        with _reading(self.path / OWN):
-            return tuple(str(self._own["ids"][place.number]) for place in self._places)
+        with _reading(self.path / "meta/episodes"):
+            return tuple(str(place.own["id"]) for place in self._places)
 
     def lengths(self) -> tuple[int, ...]:
         return tuple(max(0, place.length - 1) for place in self._places)
@@ -110,30 +116,42 @@ class LeRobotExperience(Experience):
             raise IndexError(f"episode {index} of {len(self)}")
         place = self._places[index]
         rows = self._rows(place)
+        films = {camera: self._film(place, camera, rows) for camera in self._videos}
         if self._own is not None:
-            return self._as_written(index, rows, self._own)
-        seen = {name: rows[name] for name in self._columns() if name in self._numbers and name not in _TAKEN}
-        for camera in self._videos:
-            file, begin = place.videos[camera]
-            seen[camera] = self._frames.frames_at(file, begin + rows["timestamp"].astype(np.float64))
+            return self._as_written(index, rows | films)
+        seen = {name: rows[name] for name in self._columns() if name in self._numbers and name not in _TAKEN} | films
         metadata = {name: rows[name] for name in self._columns() if name not in seen and name not in ("action", "next.reward")}
         done = "next.done" in rows and bool(rows["next.done"][-2:-1].any())  # of the last step that is kept
         steps = Steps(seen, rows["action"], rows.get("next.reward"), metadata=metadata, terminated=done)
         return to_episode(self.ids()[index], steps, self.spec, place.table, f"episode {place.number}")
 
-    def _as_written(self, index: int, rows: Mapping[str, Array], own: Mapping[str, Any]) -> Episode:
-        """An episode that we wrote, to the bit."""
+    def _film(self, place: _Place, camera: str, rows: Mapping[str, Array]) -> Array:
+        file, begin = place.videos[camera]
+        return self._frames.frames_at(file, begin + _of(rows, "timestamp", place.table).astype(np.float64))
+
+    def _as_written(self, index: int, rows: Mapping[str, Array]) -> Episode:
+        """An episode that we wrote: to the bit, films aside."""
         place = self._places[index]
-        with _reading(self.path / OWN):
-            terminated, truncated = map(bool, own["ended"][place.number])
+        with _reading(self.path / "meta/episodes"):
+            terminated, truncated = bool(place.own["terminated"]), bool(place.own["truncated"])
+            of_one, told = list(place.own["of_one"]), bool(place.own["tasks_told"])
         seen = {s.name: _of(rows, feature_of(s.name), place.table) for s in self.spec.sensors}
         metadata = {name.removeprefix(METADATA): values for name, values in rows.items() if name.startswith(METADATA)}
-        metadata |= {name: metadata[name].reshape(-1, 1) for name in own.get("of_one", ()) if name in metadata}
-        if own.get("tasks_told"):
+        metadata |= {name: metadata[name].reshape(-1, 1) for name in of_one if name in metadata}
+        if told:
             metadata["task_index"] = _of(rows, "task_index", place.table)
         steps = Steps(seen, _of(rows, "action", place.table), rows.get("next.reward"), metadata=metadata, terminated=terminated)
         episode = to_episode(self.ids()[index], steps, self.spec, place.table, f"episode {place.number}")
         return replace(episode, truncated=truncated)
+
+    def _off(self) -> Iterator[str]:
+        """How far films are from the pixels that were logged."""
+        weights = [place.length for place in self._places]
+        for camera in self._videos if self._places else ():
+            with _reading(self.path / "meta/episodes"):
+                means, most = np.array([place.own[f"off/{camera}"] for place in self._places], np.float64).T
+                mean = float(np.average(means, weights=weights))
+            yield f"some of the pixels of '{camera}': its film is off by {mean:.2f} of 255 on average, {most.max():.0f} at most"
 
     def _columns(self) -> tuple[str, ...]:
         """Features that are columns of numbers or pictures in the tables."""
@@ -186,9 +204,6 @@ class LeRobotExperience(Experience):
                 wanted = [name for name in opened.schema_arrow.names if not name.startswith("stats/") and name != "tasks"]
                 rows = opened.read(columns=wanted).to_pylist()
                 places += [self._place(row) for row in rows]
-        if (self.path / OWN).exists():  # a killed writer's last episode may lie there, and does not count
-            count = len(_json(self.path / OWN).get("ids", ()))
-            places = [place for place in places if place.number < count]
         return tuple(sorted(places, key=lambda place: place.number))
 
     def _place(self, row: Mapping[str, Any]) -> _Place:
@@ -200,7 +215,8 @@ class LeRobotExperience(Experience):
                 self._file("video_path", {**at, "video_key": camera}),
                 float(row[f"videos/{camera}/from_timestamp"]),
             )
-        return _Place(int(row["episode_index"]), int(row["length"]), table, videos)
+        own = {name.removeprefix(OWN_COLUMN): value for name, value in row.items() if name.startswith(OWN_COLUMN)}
+        return _Place(int(row["episode_index"]), int(row["length"]), table, videos, own)
 
     def _v2(self) -> tuple[_Place, ...]:
         file, places = self.path / "meta/episodes.jsonl", []
@@ -210,7 +226,7 @@ class LeRobotExperience(Experience):
                 number = int(row["episode_index"])
                 at = {"episode_index": number, "episode_chunk": number // chunks}
                 videos = {camera: (self._file("video_path", {**at, "video_key": camera}), 0.0) for camera in self._videos}
-                places.append(_Place(number, int(row["length"]), self._file("data_path", at), videos))
+                places.append(_Place(number, int(row["length"]), self._file("data_path", at), videos, {}))
         return tuple(places)
 
     def _file(self, template: str, values: Mapping[str, Any]) -> Path:
