@@ -5,7 +5,9 @@
 Frames: a textured background and a disc that moves, so that codecs have something to do. Every layout holds the same
 episodes and gives the same windows. Warm figures are per second of processor time, so that a busy machine changes them
 little; cold ones (the files dropped from the page cache with posix_fadvise, then opened) are of the wall clock. p99 is of
-one random window, warm; `of_memcpy`: beside one contiguous copy of as many bytes of the map, batch by batch (medians). The h5py
+one random window, warm; `of_memcpy`: beside one contiguous copy of as many bytes from a random place of the map, batch by batch
+(medians). With --lerobot, LeRobot's own loader too (`lerobot_loader.py`): windows by its `delta_timestamps`, on data sets that
+we wrote (PNG and H.264), in an environment that is made on first use, or in the one whose interpreter is given. The h5py
 rows read as stable-worldmodel's HDF5Dataset does: the whole span of 4 x 5 rows from a file held open, then every fifth.
 Their chunk cache is a tenth of the file (its 256 MiB would hold all of this small log, which no real log lets it); chunks
 are of h5py's own choice, or of one frame, gzipped.
@@ -24,8 +26,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from benchmarks import lerobot_loader
 from benchmarks._result import SCORES, command_line, write_result
 from forethought.data import open_log, write_log
+from forethought.data.convert import convert
 from forethought.data.dataset import Dataset
 from forethought.data.windows import windows_at
 from forethought.types import BoxSpace, Episode, ExperienceSpec, Sensor, SensorKind
@@ -219,7 +223,8 @@ def timed(
         else:
             calls += _together(read, episode_B[:FEW], row_B[:FEW], clock)
         after = clock()
-        plain[int(row_B[0]) : int(row_B[0]) + BATCH * FRAMES].copy()
+        at = min(int(episode_B[0]) * ROWS + int(row_B[0]), len(plain) - BATCH * FRAMES)
+        plain[at : at + BATCH * FRAMES].copy()
         batches.append((after - before) * (1 if whole else BATCH / FEW))
         copies.append(clock() - after)
     return batches, calls or [_one(read, i, episodes) for i in range(300)], copies
@@ -237,10 +242,24 @@ def _together(read: Any, episode_B: np.ndarray, row_B: np.ndarray, clock: Clock)
     return took
 
 
-def measure(size: int, seconds: float) -> dict[str, Any]:
-    """Every layout at one frame size."""
+def measure(size: int, seconds: float, lerobot: Path | None = None) -> dict[str, Any]:
+    """Every layout at one frame size; LeRobot's too, if there is an interpreter that has it."""
     frames = frames_of(size)
     rows: dict[str, Any] = {}
+
+    def note(what: str, path: Path, cold: float, batches: list[float], calls: list[float], copies: list[float]) -> None:
+        files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
+        size_on_disk, warm = sum(file.stat().st_size for file in files), float(np.median(batches))
+        rows[what] = {
+            "bytes": size_on_disk,
+            "of_raw": size_on_disk / frames.nbytes,
+            "cold_windows_per_second": BATCH / cold,
+            "warm_windows_per_second": BATCH / warm,
+            "p99_ms": float(np.percentile(calls, 99) * 1e3),
+            "of_memcpy": float(np.median(copies)) / warm,
+        }
+        print(f"{size:4} px  {what:32} warm {BATCH / warm:10,.0f}/s  cold {BATCH / cold:8,.0f}/s", flush=True)
+
     with tempfile.TemporaryDirectory() as name:
         for what, path, opened, whole in layouts(frames, Path(name)):
             drop(path)
@@ -248,20 +267,28 @@ def measure(size: int, seconds: float) -> dict[str, Any]:
             read = opened(path)
             plain = np.asarray(np.load(Path(name) / "map" / "sensor-0.npy", mmap_mode="r"))
             timed(read, whole, len(frames), plain, 0)
-            batches, calls, copies = timed(read, whole, len(frames), plain, seconds)
-            files = [path] if path.is_file() else [entry for entry in path.rglob("*") if entry.is_file()]
-            size_on_disk, warm = sum(file.stat().st_size for file in files), float(np.median(batches))
-            rows[what] = {
-                "bytes": size_on_disk,
-                "of_raw": size_on_disk / frames.nbytes,
-                "cold_windows_per_second": BATCH / cold[0],
-                "warm_windows_per_second": BATCH / warm,
-                "p99_ms": float(np.percentile(calls, 99) * 1e3),
-                "of_memcpy": float(np.median(copies)) / warm,
-            }
-            print(f"{size:4} px  {what:32} warm {BATCH / warm:10,.0f}/s  cold {BATCH / cold[0]:8,.0f}/s", flush=True)
+            note(what, path, cold[0], *timed(read, whole, len(frames), plain, seconds))
+        for what, video in (("LeRobot's loader, PNG", False), ("LeRobot's loader, video", True)) if lerobot else ():
+            path = convert(open_log(Path(name) / "ours.h5"), Path(name) / what, format="lerobot", video=video).path
+            found = _lerobot(lerobot, path, Path(name), frames, seconds)
+            note(what, path, found["cold"], found["batches"], found["calls"], found["copies"])
     ours = rows["Dataset, memory map"]["warm_windows_per_second"]
     return {what: {**row, "dataset_is_times": ours / row["warm_windows_per_second"]} for what, row in rows.items()}
+
+
+def _lerobot(python: Path, path: Path, folder: Path, frames: np.ndarray, seconds: float) -> dict[str, Any]:
+    """The same windows by LeRobot's own loader."""
+    chosen = [picks(len(frames), seed) for seed in range(200)]
+    request = {
+        "rows": [(episode_B * ROWS + row_B).tolist() for episode_B, row_B in chosen], "seconds": seconds,
+        "offsets": [frame * SKIP for frame in range(FRAMES)], "frames": str(folder / "map" / "sensor-0.npy"),
+    }  # fmt: skip
+    drop(path)
+    found = lerobot_loader.measured(python, path, "observation.pixels", request, folder)
+    (episode, *_), (row, *_) = chosen[0]
+    expected = int(frames[episode, row : row + SKIP * FRAMES : SKIP].sum())
+    assert abs(found["first"] / expected - 1) < 0.02, "another window"  # films are a little off
+    return found
 
 
 def _one(read: Read | ReadBatch, seed: int, episodes: int) -> float:
@@ -275,9 +302,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, measure, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each figure")
+    parser.add_argument("--lerobot", type=Path, nargs="?", const=Path(), help="LeRobot's loader too [by this python]")
     parser.add_argument("--out", type=Path, default=SCORES)
     options = parser.parse_args(arguments)
-    sizes = {str(size): measure(size, options.seconds) for size in EPISODES}
+    lerobot = lerobot_loader.environment() if options.lerobot == Path() else options.lerobot
+    sizes = {str(size): measure(size, options.seconds, lerobot) for size in EPISODES}
     figures = {"frames": FRAMES, "frameskip": SKIP, "batch": BATCH, "episodes": EPISODES, "rows_an_episode": ROWS}
     print("written:", write_result(options.out / "data_speed.json", command_line(), {**figures, "pixels": sizes}))
 
