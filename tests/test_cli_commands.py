@@ -89,7 +89,7 @@ def test_completion_works_in_bash(tmp_path: Path) -> None:
     script = """
 source <(forethought --show-completion bash)
 complete -p forethought > /dev/null || exit 3
-COMP_WORDS=(forethought tr) COMP_CWORD=1; _forethought_completion forethought; echo "first: ${COMPREPLY[*]}"
+COMP_WORDS=(forethought tra) COMP_CWORD=1; _forethought_completion forethought; echo "first: ${COMPREPLY[*]}"
 COMP_WORDS=(forethought data ch) COMP_CWORD=2; _forethought_completion forethought; echo "second: ${COMPREPLY[*]}"
 COMP_WORDS=(forethought train --rec) COMP_CWORD=2; _forethought_completion forethought; echo "third: ${COMPREPLY[*]}"
 forethought --install-completion bash > /dev/null || exit 4

@@ -16,6 +16,7 @@ TRAINED = {
     "your-own-log.md",
     "report.md",
     "goals.md",
+    "surprise.md",
 }  # these need a log and a training: test_docs_walks.py runs them
 
 

@@ -15,6 +15,8 @@ from conftest import small_config
 import forethought
 from forethought.cli.config import Asked, resolve
 from forethought.config import to_json
+from forethought.data import write_log
+from forethought.envs.two_room import log_spec, record
 
 ROOT = Path(__file__).parent.parent
 IN_PYTHON = "ft.timed(ft.TrainConfig(), seconds=300, fit_model=True)"
@@ -24,6 +26,8 @@ SHORTER = {
     "--episodes 600 --steps 64": "--episodes 40 --steps 24",
     "--episodes 20": "--episodes 2",
     "--n 300": "--n 3",
+    "-v1 --episodes 40": "-v1 --episodes 1 --calibrate 2 --shifts camera,gain",
+    "--n 200": "--n 20",
 }
 
 
@@ -84,3 +88,12 @@ def test_pages_about_a_finished_run_run(name: str, run: Path, tmp_path: Path, ca
     told = capsys.readouterr().out
     assert "position[0]" in told
     assert ("got '=' at character 12" in told) is (name == "goals.md")
+
+
+@pytest.mark.lane
+def test_the_page_about_surprise_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, tmp_path / "runs" / "rooms")
+    write_log(tmp_path / "rooms.h5", record(1, 20, 7, random=False), log_spec())
+    assert walk(ROOT / "docs" / "surprise.md", {}) == ["surprise runs/rooms", "trust runs/rooms"]
+    told = capsys.readouterr().out
+    assert re.search(r"[1-9][\d.]* the camera 'image' ", told), told

@@ -268,16 +268,59 @@ class Effort:
 
 @final
 @dataclass(frozen=True)
+class Surprise:
+    """How surprising what came is. `p_value`: of the last block's error, against `level` (below: it was not as predicted; NaN
+    at an episode's start); `height`: all evidence against the alarm's threshold (1: alarm); `reason`: why, if there is one.
+
+    errors_G: the error by horizon, G blocks back; row_K: all signals (`surprise/signals.py`); `passes` through the predictor.
+    """
+
+    p_value: float
+    level: float
+    height: float
+    errors_G: Array
+    row_K: Array
+    reason: str = ""
+    passes: int = 0
+
+
+@final
+@dataclass(frozen=True)
 class Decision:
-    """One decision: the environment action, the mode and why, surprise against its threshold, and what it cost."""
+    """One decision: the environment action, the mode and why, what surprised it, and what it cost."""
 
     action: Array
     mode: Mode
     reason: str
     effort: Effort
-    surprise: float | None = None
-    threshold: float | None = None
+    surprise: Surprise | None = None
     plan: Plan | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Expectation:
+    """What is expected of the next observation, and the evidence so far that expectations fail (`surprise/`).
+
+    ghosts_GD: where the model thought, g + 1 blocks ago, that the agent would be at the next decision; memory_GM: their memory.
+    before, block_A: the last belief and the block that followed; past_FA: the frames taken before that.
+    seen: sensors' features at the last decision; scene_C: the sum of `count` scene parts; moved: how blocks went (W, 2).
+    evidence: each signal's (K, L); `level`: the online level of one decision's test; `raised`: decisions since the alarm.
+    """
+
+    ghosts_GD: Tensor
+    memory_GM: Tensor
+    past_FA: Tensor
+    block_A: Tensor | None = None
+    before: Belief | None = None
+    seen: Mapping[str, Array] = field(default_factory=dict)
+    scene_C: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    count: int = 0
+    moved: Array = field(default_factory=lambda: np.zeros((0, 2)))
+    evidence: Array = field(default_factory=lambda: np.zeros(0))
+    level: float = 0.0
+    raised: int = 0
+    alarm: str = ""
 
 
 @final
@@ -299,3 +342,4 @@ class State:
     pending: tuple[Array, ...] = ()
     taken: tuple[Array, ...] = ()
     version: str = ""
+    expectation: Expectation | None = None

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forethought.agent.aim import aim_now, options_for, shortfall
+from forethought.agent.aim import Aim, aim_now, options_for, shortfall
+from forethought.agent.ladder import Choice, Trust, choose, habit_way
 from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
 from forethought.errors import UsageError
@@ -20,20 +21,23 @@ from forethought.habits.policy import Habit, HabitProposal
 from forethought.perception.probe import Probe
 from forethought.planning.loop import SearchConfig, search
 from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
+from forethought.surprise.monitor import Monitor
 from forethought.types import (
     Array,
     Belief,
     Decision,
+    DiscreteSpace,
     Effort,
+    Expectation,
     ExperienceSpec,
     Goal,
     Mode,
     Observation,
-    Plan,
     ReachObservation,
     ReachPredicate,
     SensorKind,
     State,
+    Surprise,
     Target,
 )
 from forethought.world_model import LatentWorldModel
@@ -42,7 +46,8 @@ from forethought.world_model import LatentWorldModel
 @final
 @dataclass(frozen=True)
 class AgentConfig:
-    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does. `cost`: "critic" or "latent", a plan's
+    """How the agent thinks. `mode`: "plan" searches at every block, "habit" never does, "ladder" takes the cheapest rung that
+    will do (`agent/ladder.py`). `cost`: "critic" or "latent", a plan's
     last distance (`passing`: its least, for goals that need only be passed) and by `path_weight` the mean of those on the way.
 
     `warm_start`: the habit's way and the old plan compete with every search. It saves samples where both can be trusted; where
@@ -50,7 +55,7 @@ class AgentConfig:
     `hold_noise`: CEM tries one action through a block, not another in every frame of it.
     """
 
-    mode: Annotated[str, OneOf("mode", ("plan", "habit"))] = "plan"
+    mode: Annotated[str, OneOf("mode", ("plan", "habit", "ladder"))] = "plan"
     cost: Annotated[str, OneOf("cost", ("critic", "latent"))] = "critic"
     method: Annotated[str, OneOf("planner", {**CONTINUOUS, **DISCRETE})] = "cem"
     search: SearchConfig = dataclasses.field(default_factory=SearchConfig)
@@ -73,8 +78,11 @@ class ForethoughtAgent:
         frameskip: int,
         config: AgentConfig,
         probe: Probe | None = None,
+        monitor: Monitor | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self.model, self.cost, self.habit, self.spec, self.probe = model, cost, habit, spec, probe
+        self.monitor, self.trust = monitor, trust
         self.frameskip, self.config = frameskip, config
         self.proposal = HabitProposal(habit, model)
         self.method = make_method(config.method, spec.action_space, held_frames=frameskip if config.hold_noise else 1)
@@ -82,8 +90,16 @@ class ForethoughtAgent:
 
     def init(self, goal: Goal, key: int = 0) -> State:
         """Encode the goal; raises UsageError for goals this agent cannot pursue."""
+        expectation = None if self.monitor is None else self.monitor.begin(self.model)
+        return State(goal, self._target(goal), key, expectation=expectation)
+
+    def redirect(self, state: State, goal: Goal) -> State:
+        """Another goal in the middle of an episode: what is believed and expected stays. Raises UsageError as `init`."""
+        return dataclasses.replace(state, goal=goal, target=self._target(goal), plan=None, plan_step=0)
+
+    def _target(self, goal: Goal) -> Target:
         if isinstance(goal, ReachPredicate):
-            return State(goal, options_for(goal, self.probe), key)
+            return options_for(goal, self.probe)
         if not isinstance(goal, ReachObservation):
             raise UsageError(
                 f"this agent pursues ReachObservation and ReachPredicate goals; got {type(goal).__name__}. "
@@ -91,7 +107,7 @@ class ForethoughtAgent:
             )
         with torch.inference_mode():
             z_BD = self.model.encode(self._tensors(goal.observation))
-        return State(goal, Target(z_BD, goal), key)
+        return Target(z_BD, goal)
 
     def shortfall(self, observation: Observation, goal: ReachPredicate) -> float:
         """How far a predicate is from true here, in deviations of its quantities; below 0 it holds, says the probe."""
@@ -104,20 +120,36 @@ class ForethoughtAgent:
         started, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             belief = self._observe(observation, state)
-            block_HA, plan, mode, reason, passes = self._choose(belief, state)
-            frames = self._frames(block_HA[0])
-        effort = Effort(passes, int(mode is Mode.PLAN), time.perf_counter() - started, time.process_time() - cpu)
-        decision = Decision(self.spec.action_space.decode(frames[0]), mode, reason, effort, plan=plan)
+            surprise, expectation = self._compare(observation, belief, state)
+            chosen = self._choose(belief, dataclasses.replace(state, expectation=expectation), surprise)
+            frames = self._frames(chosen)
+            expectation = self._expect(expectation, belief, torch.as_tensor(np.concatenate(frames), device=self.device))
+        passes = chosen.passes + (0 if surprise is None else surprise.passes)
+        searched = int(chosen.mode is Mode.PLAN)
+        effort = Effort(passes, searched, time.perf_counter() - started, time.process_time() - cpu)
+        action = self.spec.action_space.decode(frames[0])
+        decision = Decision(action, chosen.mode, chosen.reason, effort, surprise, chosen.plan)
         after = dataclasses.replace(
             state,
             step=state.step + 1,
             belief=belief,
-            plan=plan,
-            plan_step=1,
+            plan=chosen.plan,
+            plan_step=chosen.step,
             pending=frames[1:],
             taken=(np.concatenate(frames),),
+            expectation=expectation,
         )
         return decision, after
+
+    def _compare(self, observation: Observation, belief: Belief, state: State) -> tuple[Surprise | None, Expectation | None]:
+        if self.monitor is None or state.expectation is None:
+            return None, None
+        return self.monitor.look(self.model, state.expectation, belief, observation)
+
+    def _expect(self, expectation: Expectation | None, belief: Belief, block_A: Tensor) -> Expectation | None:
+        if self.monitor is None or expectation is None:
+            return None
+        return self.monitor.expect(self.model, expectation, belief, block_A)
 
     def _continue(self, state: State) -> tuple[Decision, State]:
         action = self.spec.action_space.decode(state.pending[0])
@@ -128,14 +160,25 @@ class ForethoughtAgent:
         previous = torch.as_tensor(state.taken[0][None], device=self.device) if state.taken else None
         return self.model.observe(self._tensors(observation), previous, state.belief)
 
-    def _choose(self, belief: Belief, state: State) -> tuple[Tensor, Plan | None, Mode, str, int]:
-        generator = torch.Generator().manual_seed(stream(state.key, state.step))
+    def _choose(self, belief: Belief, state: State, surprise: Surprise | None) -> Choice:
         horizon = self.config.search.horizon
         aim = aim_now(belief, state.target, self.cost, self.probe, horizon)
+        if self.config.mode == "plan":
+            return self._search(belief, state, aim)
         if self.config.mode == "habit":
-            habit_HA = self.proposal.propose(belief, aim.target, 1, 1, generator)[0, 0]
-            return habit_HA, None, Mode.HABIT, f"habit only, as configured{aim.why}", 1
-        warm = [self.proposal.propose(belief, aim.target, 1, horizon, generator)[0, 0]] if self.config.warm_start else []
+            way = habit_way(belief, aim, self.proposal, 1, 1.0)[0]
+            return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", 1)
+        if self.trust is None or surprise is None:
+            raise UsageError(
+                "mode 'ladder' needs to know how far the habit can be trusted, and this run does not say; "
+                "`forethought trust RUN --task TASK` finds out, or set the mode to 'plan' or 'habit'"
+            )
+        return choose(belief, state, aim, surprise, self.trust, self.proposal, horizon, self._search)
+
+    def _search(self, belief: Belief, state: State, aim: Aim) -> Choice:
+        generator = torch.Generator().manual_seed(stream(state.key, state.step))
+        horizon = self.config.search.horizon
+        warm = [self.proposal.follow(belief, aim.target, horizon)[0]] if self.config.warm_start else []
         if state.plan is not None and self.config.warm_start:
             old_HA = state.plan.actions_HA
             warm.append(torch.cat([old_HA[1:], old_HA[-1:]]))
@@ -145,10 +188,16 @@ class ForethoughtAgent:
             generator=generator, warm_starts=tuple(warm),
         )  # fmt: skip
         passes = plan.trace.predictor_passes + horizon * len(warm[:1])
-        return plan.actions_HA, plan, Mode.PLAN, f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}", passes
+        return Choice(plan, 1, Mode.PLAN, f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}", passes)
 
-    def _frames(self, block_A: Tensor) -> tuple[Array, ...]:
-        rows = block_A.detach().cpu().numpy().reshape(self.frameskip, -1)
+    def _frames(self, chosen: Choice) -> tuple[Array, ...]:
+        """The block to act out now; without a way, the safe one: the middle of every box, or the first discrete action."""
+        size = self.spec.action_space.size
+        if chosen.plan is None:
+            safe = np.zeros((self.frameskip, size), np.float32)
+            safe[:, 0] = float(isinstance(self.spec.action_space, DiscreteSpace))
+            return tuple(safe)
+        rows = chosen.plan.actions_HA[chosen.step - 1].detach().cpu().numpy().reshape(self.frameskip, -1)
         return tuple(np.array(row) for row in rows)
 
     def _tensors(self, observation: Observation) -> dict[str, Tensor]:

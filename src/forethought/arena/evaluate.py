@@ -21,15 +21,16 @@ from forethought.training.run import RunFolder
 from forethought.types import ExperienceSpec
 
 MODES = ("plan", "habit", "latent")
+LADDER = "ladder"
 
 
 def agent_in_mode(parts: Parts, spec: ExperienceSpec, config: TrainConfig, mode: str) -> ForethoughtAgent:
     """The run's agent as one of MODES; "latent" searches as published planners do. Raises UsageError for another name."""
-    if mode not in MODES:
-        raise unknown_name("mode", mode, MODES)
+    if mode not in (*MODES, LADDER):
+        raise unknown_name("mode", mode, (*MODES, LADDER))
     thinking = replace(
         config.agent,
-        mode="habit" if mode == "habit" else "plan",
+        mode=mode if mode in ("habit", LADDER) else "plan",
         cost="latent" if mode == "latent" else config.agent.cost,
         path_weight=0.0 if mode == "latent" else config.agent.path_weight,
         passing=config.agent.passing and mode != "latent",

@@ -24,14 +24,22 @@ class PointMazeEpisode(RunningEpisode):
         self.maze = PointMaze(name)
         self.position, self.target, goal = self.maze.begin_task(int(pair.setup[0]), int(pair.setup[1]))
         self.goal = ReachObservation({"state": goal.astype(np.float32)})
-        self.legal = True
+        self.legal, self.obstacle = True, np.zeros((0, 2))
         self.start = self._moment(bool(np.linalg.norm(self.position - self.target) <= 1.0))
 
     def step(self, action: Array) -> Moment:
         before = self.position
         self.position, reached = self.maze.step(np.asarray(action).reshape(2))
+        if len(self.obstacle) and np.linalg.norm(self.position - self.obstacle[0]) < 0.35 * self.maze.unit:
+            self.maze.put(before)
+            self.position, reached = before, False
         self.legal = self.legal and self.maze.legal_move(before, self.position)
         return self._moment(reached)
+
+    def obstruct(self, rng: np.random.Generator) -> None:
+        """Put a disc, over a third of a corridor in radius, where the ball is going."""
+        way = self.maze.subgoal(self.position, self.target) - self.position
+        self.obstacle = (self.position + way / max(float(np.linalg.norm(way)), 1e-6) * 0.5 * self.maze.unit)[None]
 
     def picture(self) -> NDArray[np.uint8]:
         walls = np.kron(self.maze.maze_map, np.ones((PIXELS, PIXELS), dtype=np.int64))[..., None]

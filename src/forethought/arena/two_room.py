@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.task import Moment, Pair, Rule, RunningEpisode
 from forethought.envs.two_room import (
+    DOOR_RANGE,
+    HALF_DOOR,
     HIGH,
     LOW,
+    RADIUS,
     SUCCESS,
     Floats,
     Layout,
@@ -29,6 +32,8 @@ from forethought.envs.two_room import (
 )
 from forethought.types import Array, Belief, Observation, ReachObservation, Rollout
 
+OBSTACLE = 0.05  # half the side of a block in the way
+
 
 @final
 class TwoRoomEpisode(RunningEpisode):
@@ -40,15 +45,35 @@ class TwoRoomEpisode(RunningEpisode):
         self.position, self.target = np.array([rest[:2]]), np.array([rest[2:]])
         self.painter = Painter(size)
         self.background = self.painter.background(self.layout)
-        self.legal = True
+        self.legal, self.obstacle = True, np.zeros((0, 2))
         self.goal = ReachObservation({"image": self.painter.draw(self.background, self.target)[0]})
         self.start = self._moment()
 
     def step(self, action: Array) -> Moment:
         before = self.position
         self.position = move(self.layout, before, np.asarray(action, dtype=np.float64).reshape(1, 2))
+        if len(self.obstacle) and np.abs(self.position - self.obstacle).max() < OBSTACLE + RADIUS:
+            self.position = before
         self.legal = self.legal and not crosses_wall(self.layout, before, self.position)[0]
         return self._moment()
+
+    def obstruct(self, rng: np.random.Generator) -> None:
+        """Put a block in the way, clear of the agent and of the target, and draw it."""
+        way = self.target - self.position
+        away = way / max(float(np.linalg.norm(way)), 1e-6) * (OBSTACLE + RADIUS) * 1.5
+        self.obstacle = np.clip(self.position + away, LOW, HIGH)
+        centres = self.painter.centres
+        across, along = (np.abs(centres - self.obstacle[0, axis]) < OBSTACLE for axis in (0, 1))
+        self.background = self.background.copy()
+        self.background[0][np.ix_(along, across)] = self.painter.WALL
+
+    def move_door(self, rng: np.random.Generator) -> None:
+        """Open the wall elsewhere, at least a door's width away, and close it here; an agent in the door is not moved."""
+        here = float(self.layout.door_y_N[0])
+        low, high = DOOR_RANGE
+        places = [y for y in rng.uniform(low, high, 64) if abs(y - here) > 2 * HALF_DOOR]
+        self.layout = Layout(self.layout.wall_x_N, np.array(places[:1] or [low + high - here]))
+        self.background = self.painter.background(self.layout)
 
     def picture(self) -> NDArray[np.uint8]:
         frame = self.painter.draw(self.background, self.position)[0].copy()

@@ -57,6 +57,10 @@ class PointMaze:
         self._maze.set_goal(goal_xy=goal_2)
         self._maze.set_xy(position_2)
 
+    def put(self, position_2: Floats) -> None:
+        """Stand there; all else stays."""
+        self._maze.set_xy(position_2)
+
     def set_goal(self, goal_2: Floats) -> None:
         """Another goal from now on."""
         self._maze.set_goal(goal_xy=goal_2)

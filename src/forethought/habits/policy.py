@@ -55,12 +55,17 @@ class HabitProposal:
 
     def propose(self, belief: Belief, target: Target, num_samples: int, horizon: int, generator: torch.Generator) -> Tensor:
         """The habit's own sequence (1, 1, H, A); it is deterministic, so there is one sample whatever is asked."""
+        return self.follow(belief, target, horizon)[0][None, None]
+
+    def follow(self, belief: Belief, target: Target, horizon: int) -> tuple[Tensor, Tensor]:
+        """The sequence (H, A), and where it would lead (H, D). Raises ValueError for a reward goal."""
         if target.z_BD is None:
             raise ValueError("a habit needs a goal with a latent; got a reward goal")
-        z, memory, actions = belief.z_BD, belief.memory_BM, []
+        z, memory, actions, path = belief.z_BD, belief.memory_BM, [], []
         with torch.no_grad():
             for _ in range(horizon):
                 action = self.habit(z, target.z_BD)
                 z, memory = self.model.dynamics.step(z, memory, action)
-                actions.append(action)
-        return torch.stack(actions, 1).unsqueeze(1)
+                actions.append(action[0])
+                path.append(z[0])
+        return torch.stack(actions), torch.stack(path)

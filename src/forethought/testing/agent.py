@@ -95,8 +95,9 @@ def _check_decision(decision: Decision, space: Space | None) -> None:
     _require(all(math.isfinite(v) and v >= 0 for v in effort), f"effort is {decision.effort}; expected finite, not negative")
     idle = decision.mode is not Mode.CONTINUE or decision.effort.planner_calls == 0
     _require(idle, "mode is CONTINUE with planner calls; a decision that searched is PLAN")
-    for name, number in (("surprise", decision.surprise), ("threshold", decision.threshold)):
-        _require(number is None or math.isfinite(number), f"{name} is {number}; expected a finite number or None")
+    if decision.surprise is not None:
+        height = decision.surprise.height
+        _require(math.isfinite(height) and height >= 0, f"the surprise's height is {height}; expected a finite number >= 0")
     if decision.plan is not None:
         _require(math.isfinite(decision.plan.cost), f"the plan costs {decision.plan.cost}; NaN and infinity never win")
     _check_action(np.asarray(decision.action), space)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
+from forethought.agent.ladder import Trust
 from forethought.config import read_json
 from forethought.costs.build import build_critic
 from forethought.costs.cost import Cost
@@ -30,11 +31,13 @@ from forethought.perception.fusion import SensorEncoder
 from forethought.perception.image import ImageBody
 from forethought.perception.probe import Probe
 from forethought.perception.vectors import VectorNet
+from forethought.surprise.monitor import Monitor
 from forethought.training.checkpoint import load_modules
 from forethought.training.config import TrainConfig
 from forethought.training.device import choose
 from forethought.training.probes import load_probe
 from forethought.training.run import RunFolder
+from forethought.training.surprise import load_monitor
 from forethought.types import ExperienceSpec
 from forethought.world_model import LatentWorldModel
 
@@ -53,6 +56,8 @@ class Parts:
     critic: Critic
     habit: Habit
     probe: Probe | None = None
+    monitor: Monitor | None = None
+    trust: Trust | None = None
 
     def trees(self) -> tuple[nn.Module, ...]:
         """Every module once, to be moved or set as a whole."""
@@ -116,7 +121,9 @@ def load_parts(
         load_modules(folder.stage_file("practice"), {"habit": parts.habit})
     for module in (parts.model, parts.critic, parts.habit):
         module.eval().requires_grad_(False)
-    whole = replace(parts, probe=load_probe(folder))
+    monitor = load_monitor(folder, spec, config.frameskip, config.encoder.scene_size)
+    trust = read_json(Trust, folder.trust) if folder.trust.is_file() else None
+    whole = replace(parts, probe=load_probe(folder), monitor=monitor, trust=trust)
     choose(config.device, config.precision).place(*whole.trees())
     return spec, config, whole
 
@@ -136,4 +143,6 @@ def assemble(parts: Parts, spec: ExperienceSpec, config: TrainConfig) -> Foretho
         cost: Cost = GoalDistance(config.agent.path_weight, config.agent.passing)
     else:
         cost = CriticCost(parts.critic, passing=config.agent.passing)
-    return ForethoughtAgent(parts.model, cost, parts.habit, spec, config.frameskip, config.agent, parts.probe)
+    return ForethoughtAgent(
+        parts.model, cost, parts.habit, spec, config.frameskip, config.agent, parts.probe, parts.monitor, parts.trust
+    )

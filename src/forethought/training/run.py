@@ -36,6 +36,16 @@ class RunFolder:
         return self.path / "calibration.json"
 
     @property
+    def surprise(self) -> Path:
+        """The monitor of surprise: what the unchanged world looks like."""
+        return self.path / "surprise.safetensors"
+
+    @property
+    def trust(self) -> Path:
+        """How far the habit is trusted."""
+        return self.path / "trust.json"
+
+    @property
     def examples(self) -> Path:
         """Futures and worst transitions that the report shows."""
         return self.path / "examples.safetensors"

@@ -49,6 +49,7 @@ from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Progress, Silent, Watcher
 from forethought.training.run import RunFolder
 from forethought.training.schedule import Schedule
+from forethought.training.surprise import fit_monitor, save_monitor
 from forethought.training.tail import measure_tail
 from forethought.training.trainer import Stage, run_stage
 
@@ -142,6 +143,7 @@ class _Job:
             practice = PracticeStage(latents, parts.model.dynamics, parts.habit, self.config, self.config.practice)
             self._stage(practice, self.config.practice.schedule)
         probes = self._look(data, latents, held_out, held_out_latents)
+        self._watch_out(data, latents, held_out, held_out_latents, parts)
         self._calibrate(held_out, held_out_latents, parts, probes)
 
     def _look(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents) -> tuple[ProbeQuality, ...]:
@@ -155,6 +157,12 @@ class _Job:
         stage = ProbeStage(latents, known, self.config, device)
         self._stage(stage, self.config.probe.schedule)
         return probe_quality(stage.probe, latents, known, held_latents, select(held_out, known.names))
+
+    def _watch_out(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, parts: Parts) -> None:
+        """The monitor of surprise; it is there before `calibration.json`, which marks a finished run."""
+        monitor = fit_monitor(parts.model, data, latents, held_out, held_latents)
+        if monitor is not None:
+            save_monitor(self.run, monitor)
 
     def _calibrate(self, data: Dataset, latents: Latents, parts: Parts, probes: tuple[ProbeQuality, ...]) -> None:
         """Held-out figures, the tail of the error, and examples for the report."""

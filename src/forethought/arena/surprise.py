@@ -1,0 +1,160 @@
+"""Does the agent know when it is wrong? Patrols in the unchanged world and under every shift, the same pairs for all agents."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from forethought.agent.agent import ForethoughtAgent
+from forethought.arena.patrol import Patrol, patrol
+from forethought.arena.shifts import SHIFTS, Shifted, applicable, shift_named
+from forethought.arena.task import Task
+from forethought.arena.tasks import make_task
+from forethought.errors import RunError
+from forethought.surprise.monitor import Monitor, Traces
+from forethought.training.bundle import load_agent
+from forethought.types import Array, Mode
+
+LEGS, LEG = 5, 20
+"""A patrol: so many legs, of so many decisions each. The shift begins in its middle."""
+CALIBRATE, CLEAN, STRUCK = 10_000_019, 20_000_003, 30_000_001
+"""Where the seeds of pairs begin: calibration, unchanged world and shifts never share a pair."""
+
+
+@final
+@dataclass(frozen=True)
+class Struck:
+    """One shift's figures over n patrols. `auroc`: by the largest evidence after its beginning, against the unchanged world;
+    `found`: alarms after it began; `delay`: median environment steps to the alarm (infinite: most had none); `reason`: the
+    commonest one given; `early`: alarms before it began.
+    """
+
+    shift: str
+    harmful: bool
+    n: int
+    auroc: float
+    found: int
+    early: int
+    delay: float
+    delays: tuple[float, ...]
+    reason: str
+
+
+@final
+@dataclass(frozen=True)
+class SurpriseFigures:
+    """All shifts, and the false alarms of `clean` patrols of `steps` environment steps each in the unchanged world."""
+
+    task: str
+    calibrated: int
+    clean: int
+    steps: int
+    frameskip: int
+    false_alarms: int
+    shifts: tuple[Struck, ...]
+
+    @property
+    def harmful(self) -> tuple[Struck, ...]:
+        """The shifts that ought to raise an alarm."""
+        return tuple(s for s in self.shifts if s.harmful)
+
+    def per_ten_thousand(self) -> float:
+        """False alarms in ten thousand environment steps."""
+        return 1e4 * self.false_alarms / max(self.clean * self.steps, 1)
+
+
+def measure_surprise(
+    run: str | os.PathLike[str],
+    task: str | Task,
+    *,
+    shifts: Sequence[str] = tuple(SHIFTS),
+    episodes: int = 40,
+    calibrate: int = 100,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> SurpriseFigures:
+    """Calibrate on `calibrate` patrols of the agent in the unchanged world beside the log's held-out episodes, then measure.
+
+    The log's own episodes are not enough where the agent acts otherwise than whoever made the log: what is ordinary for one is
+    strange for the other. 2 x `episodes` patrols in the unchanged world, `episodes` under each shift that makes sense there.
+    Raises RunError for a run without a monitor, and UsageError for an unknown shift or task.
+    """
+    agent, chosen = load_agent(run), make_task(task) if isinstance(task, str) else task
+    if agent.monitor is None:
+        raise RunError(f"{run}: has no monitor of surprise (its held-out episodes were too short); train again on longer ones")
+    tell = progress or (lambda name, done, total: None)
+    for name in shifts:
+        shift_named(name)
+    walk = _Walk(agent, chosen, tell)
+    if calibrate:
+        own = walk.all("", calibrate, seed + CALIBRATE, "calibrate")
+        agent.monitor = recalibrated(agent.monitor, own)
+    clean = walk.all("", 2 * episodes, seed + CLEAN, "unchanged")
+    found = tuple(
+        _struck(name, clean, walk.all(name, episodes, seed + STRUCK, name), walk.begins)
+        for name in shifts
+        if name in applicable(chosen.begin(chosen.pairs(1, seed)[0]), agent.spec)
+    )
+    alarms = sum(p.alarm() is not None for p in clean)
+    return SurpriseFigures(chosen.id, calibrate, len(clean), walk.steps, agent.frameskip, alarms, found)
+
+
+def recalibrated(monitor: Monitor, patrols: Sequence[Patrol]) -> Monitor:
+    """The monitor with the agent's own episodes beside the log's; errors by horizon stay the log's."""
+    own = Traces.of([(p.rows_TK, p.errors_TG) for p in patrols])
+    whole = Monitor.fit(monitor.signals, monitor.traces + own)
+    return Monitor(whole.signals, whole.evidence, monitor.horizons, whole.traces)
+
+
+@final
+class _Walk:
+    def __init__(self, agent: ForethoughtAgent, task: Task, tell: Callable[[str, int, int], None]) -> None:
+        self.agent, self.task, self.tell = agent, task, tell
+        self.leg = LEG * agent.frameskip
+        self.steps, self.begins = LEGS * self.leg, LEGS * self.leg // 2
+        assert agent.monitor is not None
+        self.units: Mapping[str, Array] = {s.sensor.name: s.scale_F for s in agent.monitor.signals.senses}
+
+    def all(self, shift: str, count: int, seed: int, label: str) -> list[Patrol]:
+        walked = []
+        for pair in self.task.pairs(count, seed):
+            rng = np.random.default_rng([pair.key, 15])
+            struck = SHIFTS[shift](rng, self.agent.spec, self.units) if shift else None
+            episode = Shifted(self.task.begin(pair), struck, self.begins)
+            walked.append(patrol(self.agent, episode, pair.key, steps=self.steps, leg=self.leg))
+            self.tell(label, len(walked), count)
+        return walked
+
+
+def _struck(name: str, clean: Sequence[Patrol], struck: Sequence[Patrol], begins: int) -> Struck:
+    alarms = [p.alarm() for p in struck]
+    delays = [a - begins if a is not None and a >= begins else np.inf for a in alarms if a is None or a >= begins]
+    reasons = Counter(s.reason for p in struck for s in p.surprises if s.reason and s.height >= 1)
+    return Struck(
+        name, SHIFTS[name].harmful, len(struck),
+        auroc([p.peak(begins) for p in clean], [p.peak(begins) for p in struck]),
+        sum(d < np.inf for d in delays), sum(a is not None and a < begins for a in alarms),
+        float(np.median(delays)) if delays else np.inf, tuple(float(d) for d in delays),
+        reasons.most_common(1)[0][0] if reasons else "",
+    )  # fmt: skip
+
+
+def auroc(usual: Sequence[float], strange: Sequence[float]) -> float:
+    """The chance that a strange case scores above a usual one, ties half (Mann and Whitney 1947).
+
+    >>> auroc([0, 1], [1, 2])
+    0.875
+    """
+    below, above = np.asarray(usual)[None], np.asarray(strange)[:, None]
+    return float(np.mean((above > below) + 0.5 * (above == below)))
+
+
+def planner_share(patrols: Sequence[Patrol]) -> float:
+    """The share of decisions that called the planner."""
+    modes = [mode for p in patrols for mode in p.modes]
+    return sum(mode is Mode.PLAN for mode in modes) / max(len(modes), 1)

@@ -1,0 +1,158 @@
+"""The raw signals of surprise at one decision: errors of what was imagined, and how far things are from all that was seen.
+
+A *ghost* is where the model thought, g blocks ago, that the agent would be now, given the blocks that it then really took.
+Every decision moves all ghosts on by one block (one small batch through the dynamics), so errors are known for each horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forethought.surprise.otherwise import Otherwise
+from forethought.surprise.senses import Floats, Nearest, Sense
+from forethought.types import Belief, Expectation
+from forethought.world_model import LatentWorldModel
+
+GHOSTS = 10
+CALM = -10.0
+"""The log likelihood ratio of every other way where nobody is asked."""
+RECENT = 4
+"""Blocks over which the effect of actions is compared with what was learned."""
+
+
+@final
+@dataclass(frozen=True)
+class Signals:
+    """What is looked at, fitted once on the log. `precision_GEE`: the inverse covariance of the error, by horizon; `calm`:
+    the error of a block that went as foretold.
+    """
+
+    otherwise: Otherwise
+    scene_size: int
+    precision_GEE: Floats
+    calm: float
+    nearest: Nearest
+    spread_D: Floats
+    senses: tuple[Sense, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The order of the signals in a row of them, (K,)."""
+        each = [f"{s.sensor.name}: {what}" for s in self.senses for what in ("jump", "place", "rest")]
+        return ("prediction", "scene", "latent", *each, *self.otherwise.names)
+
+    @property
+    def leaps(self) -> tuple[bool, ...]:
+        """Which signals last as long as an odd episode does, (K,): their evidence has no long memory."""
+        return (False, True, True, *(what for _ in self.senses for what in (False, True, True)), *[False] * self.ratios)
+
+    @property
+    def ratios(self) -> int:
+        """How many of the signals, the last ones, are log likelihood ratios."""
+        return len(self.otherwise.names)
+
+    def errors(self, expectation: Expectation, z_D: Floats) -> Floats:
+        """Size of the error of every ghost, (G,): the shortest horizon first; NaN where the episode is too young."""
+        error_GE = z_D[self.scene_size :] - expectation.ghosts_GD[:, self.scene_size :].numpy()
+        sizes = np.full(GHOSTS, np.nan, np.float32)
+        count = len(error_GE)
+        if count:
+            square = np.einsum("ge,gef,gf->g", error_GE, self.precision_GEE[:count], error_GE, optimize=False)
+            sizes[:count] = np.sqrt(np.maximum(square, 0.0))
+        return sizes
+
+    def compare(
+        self, model: LatentWorldModel, expectation: Expectation, belief: Belief, seen: Mapping[str, Floats]
+    ) -> tuple[Expectation, Floats, Floats]:
+        """What came against what was expected: the expectation with the record of moves, all signals (K,), NaN where there is
+        none yet, and the errors by horizon (G,). `seen`: scaled features by sensor.
+        """
+        z_D: Floats = belief.z_BD[0].numpy()
+        expectation = replace(expectation, moved=self._moved(expectation, z_D))
+        errors = self.errors(expectation, z_D)
+        values = [errors[0], self._scene(expectation, z_D), self.nearest.distance(z_D / self.spread_D)]
+        for sense in self.senses:
+            now, before = seen[sense.sensor.name], expectation.seen.get(sense.sensor.name)
+            values += [np.nan if before is None else float(np.linalg.norm(now - before)), *sense.look(now)]
+        values += self._ratios(model, expectation, z_D, float(errors[0]))
+        return replace(expectation, seen=seen), np.array(values, np.float32), errors
+
+    def _ratios(self, model: LatentWorldModel, expectation: Expectation, z_D: Floats, error: float) -> list[float]:
+        """How much better each other way foretold the last block than what was learned, and all the others, did: a wall looks
+        like a dead actuator, and not like a weak one. Where all went as foretold, nobody is asked.
+        """
+        if expectation.before is None or expectation.block_A is None:
+            return [np.nan] * self.ratios
+        if error <= self.calm:
+            return [CALM] * self.ratios
+        blocks_RA = self.otherwise.blocks(expectation.block_A, expectation.past_FA)
+        z_RD, memory_RM = (t.expand(self.ratios, -1) for t in (expectation.before.z_BD, expectation.before.memory_BM))
+        with torch.inference_mode():
+            off_RE = (torch.from_numpy(z_D) - model.dynamics.step(z_RD, memory_RM, blocks_RA)[0])[:, self.scene_size :].numpy()
+        square_R = np.einsum("re,re->r", off_RE @ self.precision_GEE[0], off_RE)
+        first, second = np.partition(np.append(square_R, error**2), 1)[:2]
+        ratios: list[float] = (0.5 * (np.where(square_R == first, second, first) - square_R)).tolist()
+        return ratios
+
+    def _scene(self, expectation: Expectation, z_D: Floats) -> float:
+        """How far the scene part is from its mean in this episode so far."""
+        if not self.scene_size or not expectation.count:
+            return np.nan
+        off = z_D[: self.scene_size] - expectation.scene_C / expectation.count
+        return float(np.linalg.norm(off / self.spread_D[: self.scene_size]))
+
+    def _moved(self, expectation: Expectation, z_D: Floats) -> NDArray[np.float64]:
+        """The record of recent (wanted . moved, wanted . wanted), with the block that just ended, at most RECENT rows."""
+        if expectation.before is None or not len(expectation.ghosts_GD):
+            return expectation.moved
+        before, spread = expectation.before.z_BD[0].numpy(), self.spread_D[self.scene_size :]
+        wanted = (expectation.ghosts_GD[0].numpy() - before)[self.scene_size :] / spread
+        moved = (z_D - before)[self.scene_size :] / spread
+        return np.concatenate([expectation.moved, [[wanted @ moved, wanted @ wanted]]])[-RECENT:]
+
+
+def gain(moved: NDArray[np.float64]) -> tuple[float, float]:
+    """From recent (wanted . moved, wanted . wanted): the gain of actions against what was learned, and its standard error."""
+    got, wanted = moved[:, 0], moved[:, 1]
+    total = float(wanted.sum())
+    if total <= 0:
+        return np.nan, np.nan
+    estimate = float(got.sum()) / total
+    return estimate, float(np.sqrt(np.square(got - estimate * wanted).sum())) / total
+
+
+def begin(model: LatentWorldModel, signals: Signals) -> Expectation:
+    """Nothing is expected yet."""
+    empty = torch.zeros(0, model.encoder.latent_size)
+    return Expectation(empty, torch.zeros(0, model.dynamics.memory_size), signals.otherwise.nothing())
+
+
+def expect(
+    model: LatentWorldModel, signals: Signals, expectation: Expectation, belief: Belief, block_A: Tensor, ghosts: int = GHOSTS
+) -> Expectation:
+    """What to expect after this block: one ghost more (at most `ghosts`), and all of them a block further."""
+    z_GD = torch.cat([belief.z_BD, expectation.ghosts_GD[: ghosts - 1]])
+    memory_GM = torch.cat([belief.memory_BM, expectation.memory_GM[: ghosts - 1]])
+    with torch.inference_mode():
+        after, memory = model.dynamics.step(z_GD, memory_GM, block_A.expand(len(z_GD), -1))
+    past_FA = expectation.past_FA
+    if expectation.block_A is not None:
+        past_FA = signals.otherwise.remember(expectation.block_A, past_FA)
+    scene = belief.z_BD[0, : belief.scene_size].numpy()
+    return replace(
+        expectation,
+        ghosts_GD=after,
+        memory_GM=memory,
+        past_FA=past_FA,
+        block_A=block_A,
+        before=belief,
+        scene_C=expectation.scene_C + scene if expectation.count else scene,
+        count=expectation.count + 1,
+    )
