@@ -33,6 +33,7 @@ class PredictConfig:
     `regulariser` keeps states apart, weighed by `state_sigreg` (both SIGRegs) or `vicreg`; a teacher follows at `teacher_rate`.
     `still`, `scene_moves` and `recombined` are of use, and are paid for, only with a scene half.
     `picture`: the state half also reads a coarse picture of its own moment (`objectives/picture.py`).
+    `shift`, `light`: each window's pictures are moved by up to so many pixels, and lit by up to that share more or less.
     """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(updates=1500, learning_rate=2e-3, decay=0.5))
@@ -50,6 +51,8 @@ class PredictConfig:
     recombined: Weight = 2.0
     straighten: Weight = 0.0
     picture: Weight = 0.0
+    shift: Whole = 0
+    light: Annotated[float, Between(0.0, 0.9)] = 0.0
 
 
 @final

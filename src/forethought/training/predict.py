@@ -25,6 +25,7 @@ from forethought.objectives.recombine import state_gap
 from forethought.objectives.regulariser import Regulariser, spread
 from forethought.objectives.still import StillTargets, within_variance
 from forethought.objectives.straighten import curvature
+from forethought.perception.augment import augment
 from forethought.perception.fusion import SensorEncoder
 from forethought.training.config import PredictConfig, TrainConfig
 from forethought.training.device import Compute
@@ -33,7 +34,7 @@ from forethought.training.held_out import HeldOutFrames, is_due
 from forethought.training.seeds import generator_for, seed_for
 from forethought.training.stills import Stills, measure_stills
 from forethought.training.trainer import Stage
-from forethought.types import Array
+from forethought.types import Array, SensorKind
 
 
 @final
@@ -160,23 +161,35 @@ class PredictStage(Stage):
         )  # fmt: skip
         count, frames = batch.actions_BTA.shape[0], settings.num_frames
         observation = {name: values.reshape(count * frames, *values.shape[2:]) for name, values in batch.observations.items()}
+        readings = self._augmented(self._readings(observation), update)
         others = self._others(update) if self.stills is not None and self.stills.images and settings.recombined else None
         if others is None or self.stills is None:
-            z_BTD, mixed = self._encode(self.encoder, observation, count)[0], None
+            z_BTD, mixed = self._encode(self.encoder, readings, count)[0], None
         else:
-            z_BTD, z_GD = self._encode(self.encoder, observation, count, self._recombined(batch, self.stills, others))
+            z_BTD, z_GD = self._encode(self.encoder, readings, count, self._recombined(batch, self.stills, others))
             mixed = _Mixed(z_GD, self._gathered(others))
         target_BTD = None
         if self.teacher is not None:
             with torch.no_grad():
-                target_BTD = self._encode(self.teacher, observation, count)[0]
+                target_BTD = self._encode(self.teacher, readings, count)[0]
         actions, episodes = self._gathered(batch.actions_BTA), self._gathered(batch.episode_B)
-        return _Seen(z_BTD, target_BTD, actions, episodes, self._picture(observation), mixed)
+        return _Seen(z_BTD, target_BTD, actions, episodes, self._picture(readings), mixed)
 
-    def _picture(self, observation: Mapping[str, Array]) -> Tensor | None:
+    def _augmented(self, readings: dict[str, Tensor], update: int) -> dict[str, Tensor]:
+        """Cameras a little otherwise, if that was asked for; every camera in its own way."""
+        settings = self.config.predict
+        if not settings.shift and not settings.light:
+            return readings
+        total, generator = settings.episodes * settings.windows, generator_for(self.config.seed, "augment", update)
+        share = slice(*(part * total // self.ranks.world_size for part in (self.ranks.rank, self.ranks.rank + 1)))
+        cameras = [sensor.name for sensor in self.data.spec.sensors if sensor.kind is SensorKind.IMAGE]
+        changed = {n: augment(readings[n], share, total, settings.shift, settings.light, generator) for n in cameras}
+        return readings | changed
+
+    def _picture(self, readings: Mapping[str, Tensor]) -> Tensor | None:
         if self.picture is None:
             return None
-        return gather_batch(self.picture.target(self._readings(observation)), self.ranks)
+        return gather_batch(self.picture.target(readings), self.ranks)
 
     def _others(self, update: int) -> NDArray[np.int64]:
         """Whose background this rank's share of the batch's episodes is put before, (G / ranks,)."""
@@ -191,21 +204,21 @@ class PredictStage(Stage):
         return stills.recombined(first, batch.episode_B[::every], others)
 
     def _encode(
-        self, encoder: SensorEncoder, observation: Mapping[str, Array], count: int, extra: Mapping[str, Array] | None = None
+        self, encoder: SensorEncoder, readings: Mapping[str, Tensor], count: int, extra: Mapping[str, Array] | None = None
     ) -> tuple[Tensor, Tensor]:
         """Latents (B, T, D), and those of extra readings (G, D).
 
         The heads end in batch statistics, so they see the whole batch: features are gathered, not latents.
         """
-        whole = gather_batch(self._features(encoder, observation).reshape(count, -1), self.ranks)
+        whole = gather_batch(self._features(encoder, readings).reshape(count, -1), self.ranks)
         rows = whole.reshape(len(whole) * self.config.predict.num_frames, -1)
-        added = rows[:0] if extra is None else gather_batch(self._features(encoder, extra), self.ranks)
+        added = rows[:0] if extra is None else gather_batch(self._features(encoder, self._readings(extra)), self.ranks)
         z_ND: Tensor = encoder.heads(torch.cat([rows, added]))
         return z_ND[: len(rows)].reshape(len(whole), self.config.predict.num_frames, -1), z_ND[len(rows) :]
 
-    def _features(self, encoder: SensorEncoder, observation: Mapping[str, Array]) -> Tensor:
+    def _features(self, encoder: SensorEncoder, readings: Mapping[str, Tensor]) -> Tensor:
         with self.compute.autocast():
-            return encoder.features(self._readings(observation)).float()
+            return encoder.features(readings).float()
 
     def _readings(self, observation: Mapping[str, Array]) -> dict[str, Tensor]:
         return {n: torch.from_numpy(np.ascontiguousarray(values)).to(self.device) for n, values in observation.items()}
