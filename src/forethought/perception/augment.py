@@ -1,4 +1,4 @@
-"""Pictures a little otherwise, in batches on the model's device: moved by some pixels, brighter or darker; shape and dtype stay.
+"""Pictures a little otherwise, in batches on the model's device: moved by some pixels, brighter or darker, nothing else.
 
 All frames of a window are changed alike: what moves in it is what moved.
 """
