@@ -27,7 +27,7 @@ SHORTER = {
     "--episodes 20": "--episodes 2",
     "--n 300": "--n 3",
     "-v1 --episodes 40": "-v1 --episodes 1 --calibrate 2 --shifts camera,gain",
-    "--n 200": "--n 20",
+    "--n 200": "--n 20 --patrols 2",
 }
 
 

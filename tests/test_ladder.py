@@ -12,10 +12,11 @@ import torch
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
 from forethought.agent.aim import Aim
-from forethought.agent.ladder import PATIENCE, Choice, Trust, choose, habit_way
+from forethought.agent.ladder import PATIENCE, Choice, Trust, choose, doubt_of
 from forethought.arena.trust import DOUBTS, controlled, fit_trust
 from forethought.envs.two_room import record
 from forethought.errors import UsageError
+from forethought.memory.episodic import Episodic, Worked
 from forethought.training.bundle import load_agent
 from forethought.training.run import RunFolder
 from forethought.types import Belief, Decision, Mode, ReachObservation, State, Surprise
@@ -63,7 +64,7 @@ def test_trust_decides_between_habit_and_search(agent: ForethoughtAgent) -> None
     assert state.plan is not None and state.plan_step == 1
     agent.trust = Trust(reach=1.0, doubt=-1.0)
     decision, _ = walk(agent, 1)[0]
-    assert decision.mode is Mode.PLAN and decision.effort.planner_calls == 1 and "is over" in decision.reason
+    assert decision.mode is Mode.PLAN and decision.effort.planner_calls == 1 and "over -1.00" in decision.reason
 
 
 def rung(agent: ForethoughtAgent, state: State, belief: Belief, surprise: Surprise) -> Choice:
@@ -72,7 +73,7 @@ def rung(agent: ForethoughtAgent, state: State, belief: Belief, surprise: Surpri
 
     aim = Aim(state.target, agent.cost)
     with torch.inference_mode():
-        return choose(belief, state, aim, surprise, Trust(1.0, np.inf), agent.proposal, 3, search)
+        return choose(belief, state, aim, surprise, Trust(1.0, np.inf), agent.habits, 3, search)
 
 
 def test_every_rung(agent: ForethoughtAgent) -> None:
@@ -94,16 +95,48 @@ def test_every_rung(agent: ForethoughtAgent) -> None:
     assert np.concatenate(agent._frames(stopped)).tolist() == [0.0] * agent.frameskip * agent.spec.action_space.size
 
 
+def test_memory_gives_back_what_worked_nearby_and_only_to_later_episodes() -> None:
+    rng, memory = np.random.default_rng(0), Episodic()
+    ways = [
+        Worked(*rng.normal(size=(2, 6)).astype(np.float32), rng.normal(size=(3, 2)).astype(np.float32), 0.3) for _ in range(50)
+    ]
+    assert memory.keep(ways[:20]) == 20 and memory.keep(ways[20:]) == 30 and len(memory) == 50
+    for index, way in enumerate(ways):
+        near = way.z_D + np.float32(0.1)
+        assert memory.recall(near, way.goal_D, 50) is way
+        assert memory.recall(near, way.goal_D, index) is not way  # it was not there yet
+    assert memory.recall(ways[0].z_D + np.float32(5), ways[0].goal_D, 50) is None
+    assert memory.recall(ways[0].z_D, ways[0].goal_D + np.float32(5), 50) is None
+    assert memory.recall(ways[0].z_D, ways[0].goal_D, 0) is None
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("forethought.memory.episodic.LIMIT", 3)
+    memory, way = Episodic(), Worked(*np.ones((2, 4), np.float32), np.ones((2, 1), np.float32), 1.0)
+    assert memory.keep([way] * 5) == 3 and memory.keep([way]) == 0 and memory.recall(way.z_D, way.goal_D, 3) is way
+
+
+def test_what_worked_is_done_again(agent: ForethoughtAgent) -> None:
+    agent.trust = Trust(reach=1.0, doubt=-1.0)  # no habit of the network's: everything is searched
+    walked = walk(agent, 1)
+    assert agent.practised(walked) == 1
+    agent.trust = Trust(reach=1.0, doubt=np.inf)
+    decision, state = walk(agent, 1)[0]
+    assert decision.mode is Mode.HABIT and decision.reason.startswith("memory") and state.known == 1
+    assert decision.plan is not None and walked[0][0].plan is not None
+    assert torch.equal(decision.plan.actions_HA, walked[0][0].plan.actions_HA)
+
+
 def test_the_way_of_a_habit_is_the_habit_in_imagination(agent: ForethoughtAgent) -> None:
     agent.trust = Trust(1.0, np.inf)
     _, state = walk(agent, 1)[0]
     assert state.belief is not None
     with torch.inference_mode():
-        way, doubt = habit_way(state.belief, Aim(state.target, agent.cost), agent.proposal, 3, 1.0)
+        _, way = next(agent.habits.ways(state.belief, state, Aim(state.target, agent.cost), 3))
         rollout = agent.model.imagine(state.belief, way.actions_HA[None, None])
     assert torch.allclose(rollout.z_BSHD[0, 0], way.predicted_HD, atol=1e-5)
     stay, gone = way.trace.best_cost
-    assert doubt == pytest.approx(1 - (stay - gone) / min(stay, 1.0))
+    assert doubt_of(way, 1.0) == pytest.approx(1 - (stay - gone) / min(stay, 1.0))
 
 
 def test_risk_control_keeps_its_promise_over_redrawn_calibrations() -> None:
@@ -125,6 +158,6 @@ def test_trust_is_fitted_and_kept_in_the_run(run: Path, tmp_path: Path) -> None:
     import shutil
 
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
-    trust = fit_trust(copy, "two-room-fixed-v1", count=25, epsilon=0.2)
+    trust = fit_trust(copy, "two-room-fixed-v1", count=25, patrols=4, epsilon=0.2)
     assert json.loads(RunFolder(copy).trust.read_text())["pairs"] == trust.pairs == 25
     assert load_agent(copy).trust == trust and trust.reach > 0

@@ -329,7 +329,7 @@ class State:
     """Everything an agent carries from one decision to the next. A value: `act` returns a new one.
 
     `key` seeds this episode's random stream; `pending_FA` are the rest of the block under way (F frames of A numbers).
-    `block_FA` are the actions taken since the last belief update.
+    `block_FA` are the actions taken since the last belief update; `known`: memories that were there at the episode's start.
     """
 
     goal: Goal
@@ -341,5 +341,5 @@ class State:
     plan_step: int = 0
     pending: tuple[Array, ...] = ()
     taken: tuple[Array, ...] = ()
-    version: str = ""
+    known: int = 0
     expectation: Expectation | None = None

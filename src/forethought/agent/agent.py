@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
 
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor
 
 from forethought.agent.aim import Aim, aim_now, options_for, shortfall
-from forethought.agent.ladder import Choice, Trust, choose, habit_way
+from forethought.agent.ladder import Choice, Habits, Trust, choose
 from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
 from forethought.errors import UsageError
 from forethought.habits.policy import Habit, HabitProposal
+from forethought.habits.recall import Recall
+from forethought.memory.episodic import Episodic
 from forethought.perception.probe import Probe
 from forethought.planning.loop import SearchConfig, search
 from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
@@ -82,16 +85,18 @@ class ForethoughtAgent:
         trust: Trust | None = None,
     ) -> None:
         self.model, self.cost, self.habit, self.spec, self.probe = model, cost, habit, spec, probe
-        self.monitor, self.trust = monitor, trust
+        self.monitor, self.trust, self.memory = monitor, trust, Episodic()
         self.frameskip, self.config = frameskip, config
         self.proposal = HabitProposal(habit, model)
+        recall = None if monitor is None else Recall(self.memory, model, monitor.signals.spread_D)
+        self.habits = Habits(self.proposal, recall)
         self.method = make_method(config.method, spec.action_space, held_frames=frameskip if config.hold_noise else 1)
         self.device = next(model.parameters()).device
 
     def init(self, goal: Goal, key: int = 0) -> State:
         """Encode the goal; raises UsageError for goals this agent cannot pursue."""
         expectation = None if self.monitor is None else self.monitor.begin(self.model)
-        return State(goal, self._target(goal), key, expectation=expectation)
+        return State(goal, self._target(goal), key, known=len(self.memory), expectation=expectation)
 
     def redirect(self, state: State, goal: Goal) -> State:
         """Another goal in the middle of an episode: what is believed and expected stays. Raises UsageError as `init`."""
@@ -141,6 +146,20 @@ class ForethoughtAgent:
         )
         return decision, after
 
+    def practised(self, decisions: Sequence[tuple[Decision, State]]) -> int:
+        """Remember the plans of an episode that succeeded: each decision with the state after it. Returns how many were kept.
+
+        Episodes that begin later may do again what worked; those under way know only what was there when they began.
+        """
+        if self.habits.recall is None:
+            return 0
+        ways = [
+            self.habits.recall.worked(state.belief.z_BD, state.target, decision.plan)
+            for decision, state in decisions
+            if decision.mode is Mode.PLAN and decision.plan is not None and state.belief is not None
+        ]
+        return self.memory.keep([way for way in ways if way is not None])
+
     def _compare(self, observation: Observation, belief: Belief, state: State) -> tuple[Surprise | None, Expectation | None]:
         if self.monitor is None or state.expectation is None:
             return None, None
@@ -166,14 +185,14 @@ class ForethoughtAgent:
         if self.config.mode == "plan":
             return self._search(belief, state, aim)
         if self.config.mode == "habit":
-            way = habit_way(belief, aim, self.proposal, 1, 1.0)[0]
+            way = next(way for _, way in Habits(self.proposal).ways(belief, state, aim, 1))
             return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", 1)
         if self.trust is None or surprise is None:
             raise UsageError(
                 "mode 'ladder' needs to know how far the habit can be trusted, and this run does not say; "
                 "`forethought trust RUN --task TASK` finds out, or set the mode to 'plan' or 'habit'"
             )
-        return choose(belief, state, aim, surprise, self.trust, self.proposal, horizon, self._search)
+        return choose(belief, state, aim, surprise, self.trust, self.habits, horizon, self._search)
 
     def _search(self, belief: Belief, state: State, aim: Aim) -> Choice:
         generator = torch.Generator().manual_seed(stream(state.key, state.step))

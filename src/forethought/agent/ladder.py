@@ -7,15 +7,19 @@ those it was fitted on, at most a share epsilon more fail than if every decision
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, final
 
 import torch
+from torch import Tensor
 
 from forethought.agent.aim import Aim
 from forethought.habits.policy import HabitProposal
+from forethought.habits.recall import Recall
 from forethought.types import Belief, Mode, Plan, Rollout, SearchTrace, State, Surprise
 
+UNSEARCHED = "habit, not searched"
 PATIENCE = 20
 """Decisions in a row under alarm, after which the agent stops."""
 
@@ -62,7 +66,7 @@ def choose(
     aim: Aim,
     surprise: Surprise,
     trust: Trust,
-    proposal: HabitProposal,
+    habits: Habits,
     horizon: int,
     search: Search,
 ) -> Choice:
@@ -80,21 +84,45 @@ def choose(
     if surprise.height >= 1:
         found = search(belief, state, aim)
         return Choice(found.plan, 1, Mode.PLAN, f"{surprise.reason}: no habit is trusted; {found.reason}", found.passes)
-    way, doubt = habit_way(belief, aim, proposal, horizon, trust.reach)
-    if doubt <= trust.doubt:
-        return Choice(way, 1, Mode.HABIT, f"habit: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", way.trace.predictor_passes)
+    passes, doubts = 0, []
+    for name, way in habits.ways(belief, state, aim, horizon):
+        passes, doubt = passes + way.trace.predictor_passes, doubt_of(way, trust.reach)
+        if doubt <= trust.doubt:
+            return Choice(way, 1, Mode.HABIT, f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", passes)
+        doubts.append(f"{name}'s doubt {doubt:.2f}")
     found = search(belief, state, aim)
-    passes = found.passes + way.trace.predictor_passes
-    return Choice(found.plan, 1, Mode.PLAN, f"habit's doubt {doubt:.2f} is over {trust.doubt:.2f}; {found.reason}", passes)
+    why = f"{' and '.join(doubts)} over {trust.doubt:.2f}; {found.reason}"
+    return Choice(found.plan, 1, Mode.PLAN, why, found.passes + passes)
 
 
-def habit_way(belief: Belief, aim: Aim, proposal: HabitProposal, horizon: int, reach: float) -> tuple[Plan, float]:
-    """The way the habit would go, imagined once, and its doubt: the share of a good way's gain that it lacks (1: no gain)."""
-    started = time.perf_counter()
-    actions_HA, path_HD = proposal.follow(belief, aim.target, horizon)
-    stay_HD = belief.z_BD.expand(horizon, -1)
-    both = Rollout(belief, torch.stack([stay_HD, path_HD])[None])
+@final
+@dataclass(frozen=True)
+class Habits:
+    """What can be done without a search: what worked last time, if that is remembered, then what practice made of it."""
+
+    policy: HabitProposal
+    recall: Recall | None = None
+
+    def ways(self, belief: Belief, state: State, aim: Aim, horizon: int) -> Iterator[tuple[str, Plan]]:
+        """One after another, imagined only when asked for."""
+        if self.recall is not None:
+            began = time.perf_counter()
+            found = self.recall.follow(belief, aim.target, horizon, state.known)
+            if found is not None:
+                yield "memory", as_plan(belief, aim, *found, began)
+        began = time.perf_counter()
+        yield "habit", as_plan(belief, aim, *self.policy.follow(belief, aim.target, horizon), began)
+
+
+def as_plan(belief: Belief, aim: Aim, actions_HA: Tensor, path_HD: Tensor, began: float) -> Plan:
+    """An unsearched way as a plan; its trace holds the cost of staying here as long, and that of going."""
+    horizon = len(actions_HA)
+    both = Rollout(belief, torch.stack([belief.z_BD.expand(horizon, -1), path_HD])[None])
     stay, gone = (float(c) for c in aim.cost(both, torch.stack([actions_HA, actions_HA])[None], aim.target)[0])
-    doubt = 1.0 - (stay - gone) / max(min(stay, reach), 1e-6)
-    trace = SearchTrace((stay, gone), "habit, not searched", horizon, time.perf_counter() - started)
-    return Plan(actions_HA, path_HD, gone, trace), doubt
+    return Plan(actions_HA, path_HD, gone, SearchTrace((stay, gone), UNSEARCHED, horizon, time.perf_counter() - began))
+
+
+def doubt_of(way: Plan, reach: float) -> float:
+    """The share of a good way's gain that this one lacks: 0 nothing, 1 no gain, above it leads away."""
+    stay, gone = way.trace.best_cost
+    return 1.0 - (stay - gone) / max(min(stay, reach), 1e-6)

@@ -11,14 +11,16 @@ from typing import final
 import numpy as np
 
 from forethought.agent.agent import ForethoughtAgent
+from forethought.arena.evaluate import agent_in_mode
 from forethought.arena.patrol import Patrol, patrol
 from forethought.arena.shifts import SHIFTS, Shifted, applicable, shift_named
 from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
 from forethought.errors import RunError
 from forethought.surprise.monitor import Monitor, Traces
-from forethought.training.bundle import load_agent
-from forethought.types import Array, Mode
+from forethought.training.bundle import Parts, load_agent
+from forethought.training.config import TrainConfig
+from forethought.types import Array, ExperienceSpec, Mode
 
 LEGS, LEG = 5, 20
 """A patrol: so many legs, of so many decisions each. The shift begins in its middle."""
@@ -109,6 +111,25 @@ def recalibrated(monitor: Monitor, patrols: Sequence[Patrol]) -> Monitor:
     own = Traces.of([(p.rows_TK, p.errors_TG) for p in patrols])
     whole = Monitor.fit(monitor.signals, monitor.traces + own)
     return Monitor(whole.signals, whole.evidence, monitor.horizons, whole.traces)
+
+
+def at_home(
+    parts: Parts,
+    spec: ExperienceSpec,
+    config: TrainConfig,
+    task: Task,
+    count: int,
+    seed: int,
+    tell: Callable[[str, int, int], None],
+) -> Monitor:
+    """The run's monitor, calibrated on `count` patrols of its agent too, half planned, half by habit. Raises RunError."""
+    if parts.monitor is None:
+        raise RunError("this run has no monitor of surprise (its held-out episodes were too short); train again on longer ones")
+    own: list[Patrol] = []
+    for part, mode in enumerate(("plan", "habit")):
+        walk = _Walk(agent_in_mode(parts, spec, config, mode), task, tell)
+        own += walk.all("", (count + part) // 2, seed + CALIBRATE + part, f"at home, {mode}")
+    return recalibrated(parts.monitor, own) if own else parts.monitor
 
 
 @final

@@ -15,16 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from forethought.agent.agent import ForethoughtAgent
-from forethought.agent.ladder import Trust
+from forethought.agent.ladder import UNSEARCHED, Trust
 from forethought.arena.evaluate import LADDER, agent_in_mode
 from forethought.arena.protocol import evaluate
+from forethought.arena.surprise import at_home
 from forethought.arena.task import Pair, Task, unsolved_pairs
 from forethought.arena.tasks import make_task
 from forethought.config import to_json
-from forethought.errors import RunError
 from forethought.training.bundle import load_parts
 from forethought.training.files import write_atomic
 from forethought.training.run import RunFolder
+from forethought.training.surprise import save_monitor
 
 DOUBTS = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1.1, 10.0)
 """Tried in this order; 0 trusts a habit that promises as much as a good one gains, 10 any habit."""
@@ -38,14 +39,18 @@ def fit_trust(
     *,
     epsilon: float = 0.05,
     count: int = 200,
+    patrols: int = 100,
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Trust:
-    """Fit on fresh pairs and write `trust.json` into the run. Raises RunError for a run without a monitor."""
+    """Calibrate the monitor on `patrols` of the agent too, fit on fresh pairs, and write both into the run.
+
+    Raises RunError for a run without a monitor.
+    """
     spec, config, parts = load_parts(run)
-    if parts.monitor is None:
-        raise RunError(f"{run}: has no monitor of surprise (its held-out episodes were too short); train again on longer ones")
-    chosen = make_task(task) if isinstance(task, str) else task
+    folder, chosen = RunFolder(Path(run).expanduser()), make_task(task) if isinstance(task, str) else task
+    tell = progress or (lambda name, done, total: None)
+    parts = replace(parts, monitor=at_home(parts, spec, config, chosen, patrols, seed, tell))
     pairs = [p for p in unsolved_pairs(chosen, count, seed + FITTED) if not p.solved_at_start]
     agent = agent_in_mode(replace(parts, trust=Trust(1.0, 0.0)), spec, config, LADDER)
     agent.trust = replace(agent.trust or Trust(1.0, 0.0), reach=_reach(agent, chosen, pairs[: max(10, count // 10)]))
@@ -53,7 +58,9 @@ def fit_trust(
     losses = losses_by_doubt(agent, planned, chosen, pairs, progress)
     doubt, excess = controlled(losses, epsilon)
     trust = Trust(agent.trust.reach, doubt, epsilon, chosen.id, len(pairs), excess)
-    write_atomic(RunFolder(Path(run).expanduser()).trust, to_json(trust))
+    assert parts.monitor is not None
+    save_monitor(folder, parts.monitor)
+    write_atomic(folder.trust, to_json(trust))
     return trust
 
 
@@ -104,7 +111,7 @@ def _reach(agent: ForethoughtAgent, task: Task, pairs: Sequence[Pair]) -> float:
         moment, state = episode.start, agent.init(episode.goal, pair.key)
         for _ in range(task.budget):
             decision, state = agent.act(moment.observation, state)
-            if decision.plan is not None and decision.plan.trace.stopped.startswith("habit"):
+            if decision.plan is not None and decision.plan.trace.stopped == UNSEARCHED:
                 gains.append(decision.plan.trace.best_cost[0] - decision.plan.trace.best_cost[1])
             moment = episode.step(decision.action)
             if moment.reached:

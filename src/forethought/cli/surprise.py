@@ -65,6 +65,7 @@ def trust(
     task: Annotated[str, typer.Option(help="A task id, such as two-room-fixed-v1.")],
     epsilon: Annotated[float, typer.Option(min=0.001, max=0.5, help="Excess failures allowed, as a share of tasks.")] = 0.05,
     n: Annotated[int, typer.Option(min=20, help="Start-goal pairs to fit on.")] = 200,
+    patrols: Annotated[int, typer.Option(min=0, help="Patrols in the unchanged world, to calibrate surprise on.")] = 100,
     seed: Seed = 0,
     json: Json = False,
     debug: Debug = False,
@@ -78,17 +79,17 @@ def trust(
     Example:
       forethought trust runs/mine --task two-room-fixed-v1 --epsilon 0.05
     """
-    guarded(lambda: _trust(run, task, epsilon, n, seed, json), debug)
+    guarded(lambda: _trust(run, task, epsilon, n, patrols, seed, json), debug)
 
 
-def _trust(run: Path, task: str, epsilon: float, n: int, seed: int, json: bool) -> None:
+def _trust(run: Path, task: str, epsilon: float, n: int, patrols: int, seed: int, json: bool) -> None:
     import torch
 
     from forethought.arena.trust import fit_trust
 
     torch.set_num_threads(1)
     with Show() as show:
-        found = fit_trust(run, task, epsilon=epsilon, count=n, seed=seed, progress=show.count)
+        found = fit_trust(run, task, epsilon=epsilon, count=n, patrols=patrols, seed=seed, progress=show.count)
     much = "no habit is trusted" if found.doubt < 0 else f"habits are trusted up to a doubt of {found.doubt:g}"
     emit(
         asdict(found), json, f"{much}: {100 * found.excess:.1f} % more of {found.pairs} tasks failed than with always planning"
