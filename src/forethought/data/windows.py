@@ -29,6 +29,18 @@ class WindowBatch:
     row_BT: NDArray[np.int64]
 
 
+@final
+@dataclass(frozen=True)
+class Draw:
+    """What windows to draw: `sample_windows` says what each of these is."""
+
+    seed: int
+    batch_size: int
+    num_frames: int
+    frameskip: int
+    windows_per_episode: int = 1
+
+
 def sample_windows(
     dataset: Dataset,
     *,
@@ -46,23 +58,31 @@ def sample_windows(
     Rank r of R gets the r-th of R equal shares, so the shares end to end are the one-rank batch. With
     `windows_per_episode=W`, each W consecutive rows of the batch come from one episode.
     """
-    groups = _groups(batch_size, windows_per_episode, rank, world_size)
-    span = (num_frames - 1) * frameskip
-    if num_frames < 1 or frameskip < 1:
-        raise UsageError(f"got num_frames={num_frames}, frameskip={frameskip}, expected at least 1 each")
-    choices_E = np.maximum(dataset.lengths - span + 1, 0)
+    draw = Draw(seed, batch_size, num_frames, frameskip, windows_per_episode)
+    episode_B, row_BT = draw_windows(dataset.lengths, dataset.starts, draw, update, rank, world_size)
+    return windows_at(dataset, row_BT, episode_B, frameskip)
+
+
+def draw_windows(
+    lengths: NDArray[np.int64], starts: NDArray[np.int64], draw: Draw, update: int, rank: int = 0, world_size: int = 1
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which windows an update sees, from the episodes' lengths and first rows alone: episode_B and row_BT."""
+    groups = _groups(draw.batch_size, draw.windows_per_episode, rank, world_size)
+    span = (draw.num_frames - 1) * draw.frameskip
+    if draw.num_frames < 1 or draw.frameskip < 1:
+        raise UsageError(f"got num_frames={draw.num_frames}, frameskip={draw.frameskip}, expected at least 1 each")
+    choices_E = np.maximum(lengths - span + 1, 0)
     ends_E = np.cumsum(choices_E)
     if not ends_E.size or not ends_E[-1]:
-        longest = int(dataset.lengths.max(initial=0))
+        longest = int(lengths.max(initial=0))
         raise DataError(f"windows need {span} steps, the longest episode has {longest}; lower num_frames or frameskip")
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, update], dtype=np.uint64)))
+    generator = np.random.Generator(np.random.Philox(key=np.array([draw.seed, update], dtype=np.uint64)))
     pick_G = generator.integers(0, ends_E[-1], size=groups)
-    episode_B = np.repeat(np.searchsorted(ends_E, pick_G, side="right"), windows_per_episode).astype(np.int64)
+    episode_B = np.repeat(np.searchsorted(ends_E, pick_G, side="right"), draw.windows_per_episode).astype(np.int64)
     offset_B = generator.integers(0, choices_E[episode_B])
-    share = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-    episode_B, start_B = episode_B[share], (dataset.starts[episode_B] + offset_B)[share]
-    row_BT = start_B[:, None] + np.arange(num_frames) * frameskip
-    return windows_at(dataset, row_BT, episode_B, frameskip)
+    share = slice(rank * draw.batch_size // world_size, (rank + 1) * draw.batch_size // world_size)
+    episode_B, start_B = episode_B[share], (starts[episode_B] + offset_B)[share]
+    return episode_B, start_B[:, None] + np.arange(draw.num_frames) * draw.frameskip
 
 
 def windows_at(dataset: Dataset, row_BT: NDArray[np.int64], episode_B: NDArray[np.int64], frameskip: int) -> WindowBatch:
