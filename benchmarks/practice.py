@@ -2,7 +2,7 @@
 
     python -m benchmarks.practice ogbench-pointmaze-medium-v1 --seeds 0
 
-On runs that benchmarks.success left, and whose habit `forethought trust` has measured. The agent remembers the plans of every task
+On runs that benchmarks.success left, and whose habit `forethought trust` measured. The agent remembers the plans of every task
 that succeeded. After `--tasks` tasks a shift strikes from each task's first step. Writes scores/practice/TASK.json.
 """
 
