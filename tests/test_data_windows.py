@@ -128,6 +128,13 @@ def test_batch_is_a_function_of_seed_and_update_and_ranks_share_it(seed: int, up
     assert (whole[1].reshape(-1, group) == whole[1].reshape(-1, group)[:, :1]).all()
 
 
+def test_a_seed_gives_the_windows_it_always_gave() -> None:
+    batch = sample_windows(DATASET, seed=7, update=3, batch_size=24, num_frames=3, frameskip=2)
+    assert batch.row_BT[:6, 0].tolist() == [92, 86, 23, 100, 25, 28]
+    alone = sample_windows(DATASET, seed=7, update=3, batch_size=24, num_frames=1, frameskip=2)
+    assert alone.actions_BTA.shape == (24, 0, 4)  # one frame, nothing between
+
+
 def test_impossible_windows_are_refused() -> None:
     with pytest.raises(DataError, match="windows need 80 steps, the longest episode has 55"):
         _sample(num_frames=41)

@@ -87,13 +87,20 @@ def draw_windows(
 
 def windows_at(dataset: Dataset, row_BT: NDArray[np.int64], episode_B: NDArray[np.int64], frameskip: int) -> WindowBatch:
     """The windows at given rows, which must lie `frameskip` apart within an episode."""
-    observations = {name: _rows(values, row_BT) for name, values in dataset.sensors.items()}
-    return WindowBatch(observations, _blocks(dataset, row_BT[:, :-1], frameskip), episode_B, row_BT)
+    # Actions first, while what they need is in the cache: frames push it out. All of a window's actions lie end to end.
+    # asarray: indexing a memmap would wrap what it gives in that class.
+    gaps, actions_NA = row_BT.shape[1] - 1, np.asarray(dataset.actions_NA)
+    actions = actions_NA.take(row_BT[:, :1] + np.arange(gaps * frameskip), axis=0)
+    observations = {name: np.asarray(values).take(row_BT, axis=0) for name, values in dataset.sensors.items()}
+    actions_BTA = actions.reshape(len(row_BT), gaps, frameskip * actions_NA.shape[1])
+    return WindowBatch(observations, actions_BTA, episode_B, row_BT)
 
 
 def block_actions(dataset: Dataset, rows: NDArray[np.int64], frameskip: int) -> NDArray[np.float32]:
     """The block of actions that starts at each row, (*rows.shape, frameskip * A); zeros past the episode's end."""
-    actions = _blocks(dataset, rows, frameskip)
+    index = np.minimum(rows[..., None] + np.arange(frameskip), len(dataset.actions_NA) - 1)
+    blocks = np.take(dataset.actions_NA, index, axis=0)
+    actions = blocks.reshape(*rows.shape, frameskip * dataset.actions_NA.shape[1])
     last = dataset.ends()[dataset.episode_of(rows)]
     inside = rows[..., None] + np.arange(frameskip) < last[..., None]
     kept: NDArray[np.float32] = actions * np.repeat(inside, dataset.actions_NA.shape[1], axis=-1)
