@@ -1,4 +1,4 @@
-"""README.md and your-own-log.md, walked through in order as a reader would, commands and Python, with a shorter training."""
+"""README.md, your-own-log.md and the formats of data.md, walked through as a reader would, with a shorter training."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from command_line import call
 from conftest import small_config
+from walk_logs import COUNT, make
 
 import forethought
 from forethought.cli.config import Asked, resolve
 from forethought.config import to_json
 from forethought.data import write_log
+from forethought.data.formats import detect_format, formats
 from forethought.envs.two_room import log_spec, record
 
 ROOT = Path(__file__).parent.parent
@@ -79,6 +81,28 @@ def test_your_own_log_runs(tmp_path: Path) -> None:
     assert len(names["ft"].open_log("from-npz.h5")) == 2
     assert names["decision"].action.shape == (1,)
     assert "Where it has been" in (tmp_path / "mine.html").read_text()
+
+
+DATA = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+LOGS = re.findall(r"^\| `([^`]+)` \| `([\w-]+)` \|", DATA, re.MULTILINE)
+
+
+def test_the_data_page_names_every_format() -> None:
+    assert sorted(format for _, format in LOGS) == sorted(format.name for format in formats())
+
+
+@pytest.mark.lane
+@pytest.mark.parametrize(("name", "format"), LOGS, ids=[format for _, format in LOGS])
+def test_from_ls_to_training_in_two_commands(tmp_path: Path, name: str, format: str) -> None:
+    listed, check, train = (
+        re.findall(r"```bash\n(.*?)```", DATA, re.DOTALL)[0].replace("logs/arm.h5", f"logs/{name}").splitlines()
+    )
+    make(format, tmp_path / "logs" / name)
+    assert listed == "ls logs/" and name.split("/")[0] in {entry.name for entry in (tmp_path / "logs").iterdir()}
+    assert detect_format(Path("logs") / name).name == format
+    assert f"logs/{name}: {COUNT} episodes" in call(*shlex.split(check)[1:]).stdout
+    call(*shlex.split(train)[1:], "--config", "small.json")
+    assert list((tmp_path / "runs" / "arm").glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("name", ["report.md", "goals.md"])
