@@ -87,7 +87,7 @@ def test_a_recording_is_read_while_it_is_made(tmp_path: Path, suffix: str) -> No
     recording = threading.Thread(target=record)
     recording.start()
     found = []
-    for episode in Follow(path, poll=0.01, idle=2):
+    for episode in Follow(path, poll=0.01, idle=60):  # a busy machine takes seconds to start the recorder's process
         found.append(episode)
         if len(found) == 30:
             break
