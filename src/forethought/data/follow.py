@@ -146,8 +146,9 @@ class _Tail:
         with suppress(OSError):
             if self._path.is_file():
                 return commit_of(self._path)
-            files = [entry.stat() for entry in self._path.rglob("*")]
-            return len(files), sum(about.st_size for about in files), max((about.st_mtime_ns for about in files), default=0)
+            # names too: a file that is moved into place changes neither sizes nor times
+            files = ((str(entry), entry.stat()) for entry in self._path.rglob("*"))
+            return frozenset((name, about.st_size, about.st_mtime_ns) for name, about in files)
         return None
 
 
