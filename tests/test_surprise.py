@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import small_config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,13 +20,15 @@ from forethought.envs.two_room import log_spec, record
 from forethought.errors import RunError, UsageError
 from forethought.surprise.conformal import Calibrated, adapted
 from forethought.surprise.evidence import Evidence
+from forethought.surprise.monitor import Traces
 from forethought.surprise.otherwise import LATE, Otherwise
-from forethought.training.bundle import load_agent
+from forethought.surprise.signals import begin, expect
+from forethought.training.bundle import build_parts, load_agent
 from forethought.training.config import TrainConfig
 from forethought.training.recipes import two_room_fixed
 from forethought.training.run import RunFolder
 from forethought.training.train import train
-from forethought.types import BoxSpace, DiscreteSpace, ReachObservation
+from forethought.types import Belief, BoxSpace, DiscreteSpace, ReachObservation
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.5))
@@ -97,6 +101,38 @@ def test_otherwise_is_what_it_says() -> None:
     assert way.remember(block, past).flatten().tolist() == pytest.approx([4.0, 5.0, 6.0, 7.0, 0.4, -0.8, 0.2, 1.0])
     discrete = Otherwise(DiscreteSpace(3), 1)
     assert discrete.blocks(torch.tensor([0.0, 1.0, 0.0]), discrete.nothing()).shape == (len(LATE), 3)
+
+
+def test_own_episodes_take_the_place_of_own_episodes() -> None:
+    rng = np.random.default_rng(2)
+
+    def episode(length: int) -> tuple[np.ndarray, np.ndarray]:
+        return rng.normal(size=(length, 3)).astype(np.float32), rng.normal(size=(length, 10)).astype(np.float32)
+
+    log = Traces.of([episode(7), episode(5)])
+    first, second = log.with_own([episode(4)] * 3), log.with_own([episode(6)])
+    again = first.with_own([episode(6)])
+    assert first.lengths_E.tolist() == [7, 5, 4, 4, 4] and again.lengths_E.tolist() == second.lengths_E.tolist() == [7, 5, 6]
+    assert np.array_equal(again.rows_NK[:12], log.rows_NK)
+    for traces in (first, again):  # what the agent did says nothing of the horizons it did not predict
+        assert all(np.array_equal(a.sorted_n, b.sorted_n) for a, b in zip(traces.horizons(), log.horizons(), strict=True))
+
+
+def test_expectations_are_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The `meta` device shows, without a GPU, what would be left on the CPU (no numbers can be read from it)."""
+    monkeypatch.setattr("forethought.surprise.signals.host", lambda values: np.zeros(values.shape, np.float32))
+    parts = build_parts(log_spec(), small_config())
+    model = parts.model.to("meta")
+    signals = SimpleNamespace(otherwise=Otherwise(log_spec().action_space, 1))
+    z_BD = torch.zeros(1, model.encoder.latent_size, device="meta")
+    expectation = begin(model, signals)  # type: ignore[arg-type]
+    block = torch.zeros(log_spec().action_space.size, device="meta")
+    assert signals.otherwise.blocks(block, expectation.past_FA).device.type == "meta"
+    belief = Belief(z_BD, model.dynamics.initial_memory(z_BD), 0)
+    for _ in range(3):
+        expectation = expect(model, signals, expectation, belief, block)  # type: ignore[arg-type]
+    kept = (expectation.ghosts_GD, expectation.memory_GM, expectation.past_FA)
+    assert len(kept[0]) == 3 and {tensor.device.type for tensor in kept} == {"meta"}
 
 
 def test_auroc_by_hand() -> None:

@@ -199,8 +199,9 @@ class ForethoughtAgent:
         horizon = self.config.search.horizon
         warm = [self.proposal.follow(belief, aim.target, horizon)[0]] if self.config.warm_start else []
         if state.plan is not None and self.config.warm_start:
-            old_HA = state.plan.actions_HA
-            warm.append(torch.cat([old_HA[1:], old_HA[-1:]]))
+            left_HA = state.plan.actions_HA[state.plan_step :]
+            last_HA = state.plan.actions_HA[-1:].expand(horizon - len(left_HA), -1)
+            warm.append(torch.cat([left_HA, last_HA]))
         plan = search(
             self.model, aim.cost, aim.target, belief, self.method, config=self.config.search,
             space=self.spec.action_space, action_size=self.frameskip * self.spec.action_space.size,

@@ -10,17 +10,16 @@ from numpy.typing import NDArray
 
 from forethought.agent.agent import ForethoughtAgent
 from forethought.arena.task import RunningEpisode
-from forethought.types import Mode, ReachObservation, Surprise
+from forethought.types import ReachObservation, Surprise
 
 
 @final
 @dataclass(frozen=True)
 class Patrol:
-    """What the monitor said at each decision (environment step, surprise), and how the decisions came about."""
+    """What the monitor said at each decision: its environment step, and the surprise."""
 
     steps: tuple[int, ...]
     surprises: tuple[Surprise, ...]
-    modes: tuple[Mode, ...]
 
     @property
     def rows_TK(self) -> NDArray[np.float32]:
@@ -45,7 +44,7 @@ def patrol(agent: ForethoughtAgent, episode: RunningEpisode, key: int, *, steps:
     """`steps` environment steps; the goal changes every `leg` of them. The agent's monitor is asked, and not obeyed."""
     goals = (episode.goal, ReachObservation(episode.start.observation))
     moment, state = episode.start, agent.init(goals[0], key)
-    times, surprises, modes = [], [], []
+    times, surprises = [], []
     for step in range(steps):
         if step and step % leg == 0:
             state = agent.redirect(state, goals[step // leg % 2])
@@ -53,6 +52,5 @@ def patrol(agent: ForethoughtAgent, episode: RunningEpisode, key: int, *, steps:
         if decision.surprise is not None:
             times.append(step)
             surprises.append(decision.surprise)
-            modes.append(decision.mode)
         moment = episode.step(decision.action)
-    return Patrol(tuple(times), tuple(surprises), tuple(modes))
+    return Patrol(tuple(times), tuple(surprises))

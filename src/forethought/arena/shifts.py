@@ -36,8 +36,6 @@ class Shift:
     needs = ""
     """"image", "vector", or the name of a method that the running episode must have."""
     harmful = True
-    says = ""
-    """The word that belongs in the reason for an alarm."""
 
     def world(self, episode: Any) -> None:
         """Change the world itself, once, when the shift begins."""
@@ -66,8 +64,6 @@ class Shift:
 class Friction(Shift):
     """Small actions do nothing, and large ones less: a third of the range goes to friction."""
 
-    says = "effect"
-
     def actions(self, action: Array, since: int) -> list[Array]:
         return [np.sign(action) * np.maximum(np.abs(action) - 0.33, 0.0)]
 
@@ -84,16 +80,12 @@ class Mass(Shift):
 class Gain(Shift):
     """Actuators give half."""
 
-    says = "effect"
-
     def actions(self, action: Array, since: int) -> list[Array]:
         return [0.5 * np.asarray(action)]
 
 
 class Drift(Shift):
     """Actuators wear out slowly: down to 0.4 within a hundred steps."""
-
-    says = "effect"
 
     def actions(self, action: Array, since: int) -> list[Array]:
         return [max(0.4, 1.0 - 0.006 * since) * np.asarray(action)]
@@ -127,8 +119,6 @@ class ActionDelay(Shift):
 
 class TimeStep(Shift):
     """The clock runs at half speed: each action is held for two steps."""
-
-    says = "effect"
 
     def actions(self, action: Array, since: int) -> list[Array]:
         return [action, action]
@@ -175,7 +165,7 @@ class Noise(Shift):
 class CameraShift(Shift):
     """The camera is knocked: the picture moves by a twentieth of its side."""
 
-    needs, says = "image", "camera"
+    needs = "image"
 
     def image(self, image: Array, since: int) -> Array:
         by = max(1, image.shape[0] // 20)
@@ -185,7 +175,7 @@ class CameraShift(Shift):
 class Colour(Shift):
     """Red and blue are exchanged."""
 
-    needs, says = "image", "camera"
+    needs = "image"
 
     def image(self, image: Array, since: int) -> Array:
         return np.ascontiguousarray(image[..., ::-1])
@@ -194,7 +184,7 @@ class Colour(Shift):
 class Lighting(Shift):
     """The light goes down to seven tenths."""
 
-    needs, says = "image", "camera"
+    needs = "image"
 
     def image(self, image: Array, since: int) -> Array:
         return (0.7 * image).astype(np.uint8)
@@ -203,7 +193,7 @@ class Lighting(Shift):
 class Occlusion(Shift):
     """A grey patch, a quarter of the side, somewhere on the lens."""
 
-    needs, says = "image", "camera"
+    needs = "image"
 
     def image(self, image: Array, since: int) -> Array:
         side = image.shape[0] // 4

@@ -17,10 +17,10 @@ from forethought.arena.shifts import SHIFTS, Shifted, applicable, shift_named
 from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
 from forethought.errors import RunError
-from forethought.surprise.monitor import Monitor, Traces
+from forethought.surprise.monitor import Monitor
 from forethought.training.bundle import Parts, load_agent
 from forethought.training.config import TrainConfig
-from forethought.types import Array, ExperienceSpec, Mode
+from forethought.types import Array, ExperienceSpec
 
 LEGS, LEG = 5, 20
 """A patrol: so many legs, of so many decisions each. The shift begins in its middle."""
@@ -59,11 +59,6 @@ class SurpriseFigures:
     frameskip: int
     false_alarms: int
     shifts: tuple[Struck, ...]
-
-    @property
-    def harmful(self) -> tuple[Struck, ...]:
-        """The shifts that ought to raise an alarm."""
-        return tuple(s for s in self.shifts if s.harmful)
 
     def per_ten_thousand(self) -> float:
         """False alarms in ten thousand environment steps."""
@@ -107,10 +102,8 @@ def measure_surprise(
 
 
 def recalibrated(monitor: Monitor, patrols: Sequence[Patrol]) -> Monitor:
-    """The monitor with the agent's own episodes beside the log's; errors by horizon stay the log's."""
-    own = Traces.of([(p.rows_TK, p.errors_TG) for p in patrols])
-    whole = Monitor.fit(monitor.signals, monitor.traces + own)
-    return Monitor(whole.signals, whole.evidence, monitor.horizons, whole.traces)
+    """The monitor with these of the agent's episodes beside the log's; errors by horizon stay the log's."""
+    return Monitor.fit(monitor.signals, monitor.traces.with_own([(p.rows_TK, p.errors_TG) for p in patrols]))
 
 
 def at_home(
@@ -173,9 +166,3 @@ def auroc(usual: Sequence[float], strange: Sequence[float]) -> float:
     """
     below, above = np.asarray(usual)[None], np.asarray(strange)[:, None]
     return float(np.mean((above > below) + 0.5 * (above == below)))
-
-
-def planner_share(patrols: Sequence[Patrol]) -> float:
-    """The share of decisions that called the planner."""
-    modes = [mode for p in patrols for mode in p.modes]
-    return sum(mode is Mode.PLAN for mode in modes) / max(len(modes), 1)

@@ -1,8 +1,9 @@
 """How far the habit can be trusted: conformal risk control over whole tasks (Angelopoulos and others 2022, 2208.02814).
 
 The loss of a pair at a doubt: 1 if the agent fails there and always planning does not. The largest doubt is taken at which the
-mean loss, with one more pair lost, is at most epsilon: for a pair exchangeable with these, the chance of such a failure is
-then at most epsilon. The guarantee is for pairs like these, in a world like this one; surprise watches for the rest.
+mean loss, with one more pair lost, is at most epsilon, and that of all smaller ones: for a pair exchangeable with these, the
+chance of such a failure is then at most epsilon, if more doubt never saves a pair that less doubt loses. The guarantee is for
+pairs like these, in a world like this one; surprise watches for the rest.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ def fit_trust(
     tell = progress or (lambda name, done, total: None)
     parts = replace(parts, monitor=at_home(parts, spec, config, chosen, patrols, seed, tell))
     pairs = [p for p in unsolved_pairs(chosen, count, seed + FITTED) if not p.solved_at_start]
+    few = [p for p in unsolved_pairs(chosen, max(10, count // 10), seed + FITTED + 1) if not p.solved_at_start]
     agent = agent_in_mode(replace(parts, trust=Trust(1.0, 0.0)), spec, config, LADDER)
-    agent.trust = replace(agent.trust or Trust(1.0, 0.0), reach=_reach(agent, chosen, pairs[: max(10, count // 10)]))
+    agent.trust = replace(agent.trust or Trust(1.0, 0.0), reach=_reach(agent, chosen, few))
     planned = agent_in_mode(parts, spec, config, "plan")
     losses = losses_by_doubt(agent, planned, chosen, pairs, progress)
     doubt, excess = controlled(losses, epsilon)

@@ -35,7 +35,7 @@ def fit_signals(
     precision = np.stack([_precision(errors.double()) for errors in errors_NGE.unbind(1)])
     size = torch.einsum("ne,ef,nf->n", errors_NGE[:, 0], torch.from_numpy(precision[0]), errors_NGE[:, 0]).clamp_min(0).sqrt()
     calm = float(size.quantile(0.9))
-    senses = tuple(Sense.fit(s, np.ascontiguousarray(sensors[s.name][rows]), generator) for s in spec.sensors)
+    senses = tuple(Sense.fit(s, sensors[s.name], rows, generator) for s in spec.sensors)
     otherwise = Otherwise(spec.action_space, frameskip)
     return Signals(otherwise, model.encoder.scene_size, precision, calm, Nearest.of(z / spread, generator), spread, senses)
 
@@ -56,6 +56,8 @@ def trace(
     model: LatentWorldModel, signals: Signals, readings: Sequence[Observation], z_TD: Tensor, blocks_TA: Tensor
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Signals (T, K) and errors by horizon (T, G) of one episode of T decisions, whose latents are known."""
+    device = next(model.parameters()).device
+    z_TD, blocks_TA = z_TD.to(device), blocks_TA.to(device)
     expectation, belief, rows, errors = begin(model, signals), None, [], []
     for step, observation in enumerate(readings):
         belief = _filter(model, belief, blocks_TA[step - 1] if step else None, z_TD[step : step + 1])

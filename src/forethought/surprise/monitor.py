@@ -26,21 +26,32 @@ LEVEL = 0.05
 @final
 @dataclass(frozen=True)
 class Traces:
-    """Signals rows_NK and errors by horizon errors_NG of whole episodes, end to end; lengths_E: decisions of each."""
+    """Signals rows_NK and errors by horizon errors_NG of whole episodes, end to end; lengths_E: decisions of each.
+
+    The first `logged` episodes are the log's, whose errors are known for all horizons; then come the agent's own.
+    """
 
     rows_NK: Floats
     errors_NG: Floats
     lengths_E: NDArray[np.int64]
+    logged: int
 
     @staticmethod
     def of(episodes: Sequence[tuple[Floats, Floats]]) -> Traces:
-        """From each episode's signals and errors."""
+        """From the signals and errors of each of the log's episodes."""
         rows, errors = zip(*episodes, strict=True)
-        return Traces(np.concatenate(rows), np.concatenate(errors), np.array([len(r) for r in rows]))
+        return Traces(np.concatenate(rows), np.concatenate(errors), np.array([len(r) for r in rows]), len(rows))
 
-    def __add__(self, other: Traces) -> Traces:
-        rows, errors = np.concatenate([self.rows_NK, other.rows_NK]), np.concatenate([self.errors_NG, other.errors_NG])
-        return Traces(rows, errors, np.concatenate([self.lengths_E, other.lengths_E]))
+    def with_own(self, own: Sequence[tuple[Floats, Floats]]) -> Traces:
+        """The log's episodes and these of the agent's own, in place of any it had."""
+        count = int(self.lengths_E[: self.logged].sum())
+        rows, errors = zip((self.rows_NK[:count], self.errors_NG[:count]), *own, strict=True)
+        lengths = np.concatenate([self.lengths_E[: self.logged], [len(r) for r in rows[1:]]]).astype(np.int64)
+        return Traces(np.concatenate(rows), np.concatenate(errors), lengths, self.logged)
+
+    def horizons(self) -> tuple[Calibrated, ...]:
+        """The errors that the log's episodes showed, one set a horizon."""
+        return tuple(Calibrated.of(e) for e in self.errors_NG[: int(self.lengths_E[: self.logged].sum())].T)
 
     def episodes(self) -> list[Floats]:
         """Each episode's signals."""
@@ -66,7 +77,7 @@ class Monitor:
         """
         share = max(0.5 * rate * float(traces.lengths_E.mean()), 1.0 / (len(traces.lengths_E) + 1))
         evidence = Evidence.fit(traces.episodes(), signals.leaps, signals.ratios, share)
-        return Monitor(signals, evidence, tuple(Calibrated.of(e) for e in traces.errors_NG.T), traces)
+        return Monitor(signals, evidence, traces.horizons(), traces)
 
     def begin(self, model: LatentWorldModel) -> Expectation:
         """An episode begins."""
@@ -89,7 +100,7 @@ class Monitor:
             evidence=evidence,
             level=min(max(level, 0.0), 1.0),
             raised=expectation.raised + 1 if height >= 1 else 0,
-            alarm=expectation.alarm or why,
+            alarm=(expectation.alarm or why) if why else "",
         )
         asked = self.signals.ratios if errors[0] > self.signals.calm else 0
         passes = asked + len(expectation.ghosts_GD)

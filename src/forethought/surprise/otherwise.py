@@ -57,7 +57,7 @@ class Otherwise:
             slow_FA = INERTIA * slow_FA + (1 - INERTIA) * frames_FA[index : index + 1]
             slow.append(slow_FA)
         stuck = now_FA.sign() * (now_FA.abs() - STICTION).clamp_min(0.0)
-        each = [now_FA * sign for sign in self._signs()]
+        each = [now_FA * sign for sign in self._signs().to(block_A.device)]
         return torch.stack([*late, *(now_FA * gain for gain in GAINS), torch.cat(slow[begin:]), stuck, *each]).flatten(1)
 
     def remember(self, block_A: Tensor, past_FA: Tensor) -> Tensor:
@@ -68,8 +68,8 @@ class Otherwise:
         """The frames before an episode: none were taken."""
         return torch.zeros(max(LATE), self.space.size)
 
-    def _signs(self) -> list[Tensor]:
+    def _signs(self) -> Tensor:
         signs = torch.ones(2 * self.space.size, self.space.size)
         for i in range(self.space.size):
             signs[2 * i, i], signs[2 * i + 1, i] = 0.0, -1.0
-        return list(signs)
+        return signs

@@ -55,9 +55,11 @@ class Sense:
     nearest: Nearest
 
     @staticmethod
-    def fit(sensor: Sensor, readings_N: Array, generator: np.random.Generator) -> Sense:
-        """From readings (N, ...) of the log."""
-        features_NF = features(sensor, readings_N)
+    def fit(sensor: Sensor, readings_N: Array, rows: NDArray[np.int64], generator: np.random.Generator) -> Sense:
+        """From some rows of the log's readings (N, ...), looked at a few at a time: pictures may be large."""
+        features_NF = np.concatenate(
+            [features(sensor, readings_N[part]) for part in np.array_split(rows, -(-len(rows) // 128))]
+        )
         mean, scale = features_NF.mean(0), features_NF.std(0)
         scale = np.maximum(scale, 0.1 * float(scale.max()) + 1e-6).astype(np.float32)
         scaled = (features_NF - mean) / scale

@@ -60,7 +60,7 @@ class Signals:
 
     def errors(self, expectation: Expectation, z_D: Floats) -> Floats:
         """Size of the error of every ghost, (G,): the shortest horizon first; NaN where the episode is too young."""
-        error_GE = z_D[self.scene_size :] - expectation.ghosts_GD[:, self.scene_size :].numpy()
+        error_GE = z_D[self.scene_size :] - host(expectation.ghosts_GD)[:, self.scene_size :]
         sizes = np.full(GHOSTS, np.nan, np.float32)
         count = len(error_GE)
         if count:
@@ -74,17 +74,17 @@ class Signals:
         """What came against what was expected: the expectation with the record of moves, all signals (K,), NaN where there is
         none yet, and the errors by horizon (G,). `seen`: scaled features by sensor.
         """
-        z_D: Floats = belief.z_BD[0].numpy()
+        z_D = host(belief.z_BD[0])
         expectation = replace(expectation, moved=self._moved(expectation, z_D))
         errors = self.errors(expectation, z_D)
         values = [errors[0], self._scene(expectation, z_D), self.nearest.distance(z_D / self.spread_D)]
         for sense in self.senses:
             now, before = seen[sense.sensor.name], expectation.seen.get(sense.sensor.name)
             values += [np.nan if before is None else float(np.linalg.norm(now - before)), *sense.look(now)]
-        values += self._ratios(model, expectation, z_D, float(errors[0]))
+        values += self._ratios(model, expectation, belief, float(errors[0]))
         return replace(expectation, seen=seen), np.array(values, np.float32), errors
 
-    def _ratios(self, model: LatentWorldModel, expectation: Expectation, z_D: Floats, error: float) -> list[float]:
+    def _ratios(self, model: LatentWorldModel, expectation: Expectation, belief: Belief, error: float) -> list[float]:
         """How much better each other way foretold the last block than what was learned, and all the others, did: a wall looks
         like a dead actuator, and not like a weak one. Where all went as foretold, nobody is asked.
         """
@@ -95,7 +95,7 @@ class Signals:
         blocks_RA = self.otherwise.blocks(expectation.block_A, expectation.past_FA)
         z_RD, memory_RM = (t.expand(self.ratios, -1) for t in (expectation.before.z_BD, expectation.before.memory_BM))
         with torch.inference_mode():
-            off_RE = (torch.from_numpy(z_D) - model.dynamics.step(z_RD, memory_RM, blocks_RA)[0])[:, self.scene_size :].numpy()
+            off_RE = host(belief.z_BD - model.dynamics.step(z_RD, memory_RM, blocks_RA)[0])[:, self.scene_size :]
         square_R = np.einsum("re,re->r", off_RE @ self.precision_GEE[0], off_RE)
         first, second = np.partition(np.append(square_R, error**2), 1)[:2]
         ratios: list[float] = (0.5 * (np.where(square_R == first, second, first) - square_R)).tolist()
@@ -112,10 +112,16 @@ class Signals:
         """The record of recent (wanted . moved, wanted . wanted), with the block that just ended, at most RECENT rows."""
         if expectation.before is None or not len(expectation.ghosts_GD):
             return expectation.moved
-        before, spread = expectation.before.z_BD[0].numpy(), self.spread_D[self.scene_size :]
-        wanted = (expectation.ghosts_GD[0].numpy() - before)[self.scene_size :] / spread
+        before, spread = host(expectation.before.z_BD[0]), self.spread_D[self.scene_size :]
+        wanted = (host(expectation.ghosts_GD[0]) - before)[self.scene_size :] / spread
         moved = (z_D - before)[self.scene_size :] / spread
         return np.concatenate([expectation.moved, [[wanted @ moved, wanted @ wanted]]])[-RECENT:]
+
+
+def host(values: Tensor) -> Floats:
+    """A tensor's numbers, wherever it is."""
+    numbers: Floats = values.detach().cpu().numpy()
+    return numbers
 
 
 def gain(moved: NDArray[np.float64]) -> tuple[float, float]:
@@ -130,8 +136,11 @@ def gain(moved: NDArray[np.float64]) -> tuple[float, float]:
 
 def begin(model: LatentWorldModel, signals: Signals) -> Expectation:
     """Nothing is expected yet."""
-    empty = torch.zeros(0, model.encoder.latent_size)
-    return Expectation(empty, torch.zeros(0, model.dynamics.memory_size), signals.otherwise.nothing())
+    device = next(model.parameters()).device
+    ghosts_GD, memory_GM = (
+        torch.zeros(0, size, device=device) for size in (model.encoder.latent_size, model.dynamics.memory_size)
+    )
+    return Expectation(ghosts_GD, memory_GM, signals.otherwise.nothing().to(device))
 
 
 def expect(
@@ -145,7 +154,7 @@ def expect(
     past_FA = expectation.past_FA
     if expectation.block_A is not None:
         past_FA = signals.otherwise.remember(expectation.block_A, past_FA)
-    scene = belief.z_BD[0, : belief.scene_size].numpy()
+    scene = host(belief.z_BD[0, : belief.scene_size])
     return replace(
         expectation,
         ghosts_GD=after,

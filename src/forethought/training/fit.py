@@ -23,6 +23,7 @@ from forethought.training.heads import imagine_graphs
 from forethought.training.latents import CHUNK, Latents, observation_rows
 from forethought.training.predict import PredictStage
 from forethought.training.progress import Silent
+from forethought.training.surprise import DECISIONS, fit_monitor
 
 NEEDED = {"xs": 0, "s": 800, "m": 3000, "l": 8000}
 """Updates of stage `predict` that a size needs to be worth it; with fewer the next smaller one is taken."""
@@ -52,7 +53,7 @@ def fit(
     encode, group = _encode_seconds(chosen, few, compute, modules) * rows / CHUNK, _graph_seconds(chosen, few, compute, modules)
     groups = max(1, min(-(-config.heads.scenes // TOGETHER), int(GRAPHS * clock / group)))
     scenes = min(groups * TOGETHER, config.heads.scenes)
-    ending = _calibrate_seconds(chosen, few, compute, modules)
+    ending = _calibrate_seconds(chosen, few, compute, modules) + _monitor_seconds(chosen, few, rows, compute, modules)
     expected = {"encode": encode, "graphs": group * groups, "calibrate": ending}
     if clock - spent - sum(expected.values()) < LEARNING * clock:
         least = (spent + sum(expected.values())) / (1 - LEARNING)
@@ -117,6 +118,17 @@ def _calibrate_seconds(config: TrainConfig, few: Dataset, compute: Compute, modu
     """Of calibration; the tail and the examples take about as long again."""
     parts, latents = _stand_in(config, few, compute, modules)
     return 2 * _seconds(lambda: calibrate(latents, parts.model.dynamics, parts.critic), times=1)
+
+
+def _monitor_seconds(config: TrainConfig, few: Dataset, rows: int, compute: Compute, modules: Mapping[str, nn.Module]) -> float:
+    """Of the monitor of surprise: fitting it once, and each of its decisions (a ninth of the rows, at most, are held out)."""
+    parts, latents = _stand_in(config, few, compute, modules)
+    parts.model.eval()
+    began = time.perf_counter()
+    monitor = fit_monitor(parts.model, few, latents, few, latents)
+    taken = time.perf_counter() - began
+    looked = 1 if monitor is None else len(monitor.traces.rows_NK)
+    return taken * max(1.0, min(DECISIONS, rows / (9 * config.frameskip)) / looked)
 
 
 def _stand_in(config: TrainConfig, few: Dataset, compute: Compute, modules: Mapping[str, nn.Module]) -> tuple[Parts, Latents]:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from forethought.data.dataset import Dataset
 from forethought.errors import RunError
-from forethought.surprise.conformal import Calibrated
 from forethought.surprise.evidence import Evidence
 from forethought.surprise.fit import fit_signals, trace
 from forethought.surprise.monitor import Monitor, Traces
@@ -68,6 +67,7 @@ def save_monitor(run: RunFolder, monitor: Monitor) -> None:
         "calm": np.array([signals.calm]),
         "scale": evidence.scale_KL, "threshold": np.array([evidence.threshold, evidence.rate]),
         "rows": monitor.traces.rows_NK, "errors": monitor.traces.errors_NG, "lengths": monitor.traces.lengths_E,
+        "logged": np.array([monitor.traces.logged]),
     }  # fmt: skip
     for sense in signals.senses:
         parts = {"mean": sense.mean_F, "scale": sense.scale_F, "axes": sense.axes_FK, "points": sense.nearest.points_MK}
@@ -101,7 +101,7 @@ def _monitor(arrays: Mapping[str, NDArray[Any]], spec: ExperienceSpec, frameskip
         arrays["spread"],
         senses,
     )
-    traces = Traces(arrays["rows"], arrays["errors"], arrays["lengths"])
+    traces = Traces(arrays["rows"], arrays["errors"], arrays["lengths"], int(arrays["logged"][0]))
     threshold, rate = arrays["threshold"].tolist()
     evidence = Evidence.of(traces.rows_NK, signals.leaps, signals.ratios, arrays["scale"], threshold, rate)
-    return Monitor(signals, evidence, tuple(Calibrated.of(e) for e in traces.errors_NG.T), traces)
+    return Monitor(signals, evidence, traces.horizons(), traces)
