@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -127,11 +128,37 @@ def test_ctrl_c_keeps_what_was_collected(tmp_path: Path) -> None:
     log = tmp_path / "log.h5"
     process = start("collect", "CartPole-v1", "--out", log, "--episodes", 100000)
     code, text = interrupt(process, log, least=200_000)
-    assert code == 130 and "interrupted" in text and "Traceback" not in text
+    assert code == 130 and "interrupted" in text and "Traceback" not in text, text
     kept = len(open_log(log))
     assert kept > 0
     done = json.loads(call("collect", "CartPole-v1", "--out", log, "--episodes", kept + 2, "--json").stdout)
     assert done["added"] == 2
+
+
+def test_a_ctrl_c_that_a_library_loses_is_heard(capsys: pytest.CaptureFixture[str]) -> None:
+    from forethought.cli.output import Show, guarded
+
+    def swallowed() -> None:  # as in a weakref's callback
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+    def lost() -> None:
+        swallowed()
+        with Show() as show:
+            show.count("collect", 1, 3)
+        raise AssertionError("went on")
+
+    def disguised() -> None:
+        swallowed()
+        raise RuntimeError("unspecified error in a callback")
+
+    for work in (lost, disguised):
+        with pytest.raises(typer.Exit) as left:
+            guarded(work)
+        assert left.value.exit_code == 130 and "interrupted" in capsys.readouterr().err
+    with pytest.raises(RuntimeError):  # a Ctrl-C is not remembered into the next command
+        guarded(lambda: (_ for _ in ()).throw(RuntimeError()))
 
 
 @pytest.mark.lane

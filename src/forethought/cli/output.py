@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, final
 
 import typer
@@ -15,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from forethought.errors import ForethoughtError
 
+INTERRUPTED = 130
 talk = Console(stderr=True, highlight=False)
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -41,19 +45,53 @@ def write(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+@final
+class Interrupts:
+    """Ctrl-C is remembered as well as raised: inside a library's callback it can get lost, or become another error."""
+
+    asked = False
+
+    def heard(self, *_: object) -> None:
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise a Ctrl-C that got lost. Long loops call it, by way of `Show.count`."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Hear Ctrl-C while inside; from any thread but the first there is no hearing it."""
+        self.asked = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = signal.signal(signal.SIGINT, self.heard)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+interrupts = Interrupts()
+
+
 def guarded(work: Callable[[], None], debug: bool = False) -> None:
     """Run a command's work; errors made on purpose, and the system's own, become one line and an exit code."""
     try:
-        work()
-    except (ForethoughtError, OSError) as error:
-        if debug:
+        with interrupts.watched():
+            work()
+    except BaseException as error:
+        told = isinstance(error, ForethoughtError) and error.exit_code == INTERRUPTED
+        if not told and (interrupts.asked or isinstance(error, KeyboardInterrupt)):
+            talk.print("interrupted; what was complete is kept: give the same command again", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+        if debug or not isinstance(error, ForethoughtError | OSError):
             raise
         who = "" if first_rank() else f" (rank {os.environ['RANK']})"
         talk.print(f"[bold red]error{who}:[/] {_plain(_said(error))}", soft_wrap=True)
         raise typer.Exit(error.exit_code if isinstance(error, ForethoughtError) else 1) from None
-    except KeyboardInterrupt:
-        talk.print("interrupted; what was complete is kept: give the same command again", soft_wrap=True)
-        raise typer.Exit(130) from None
 
 
 def _said(error: ForethoughtError | OSError) -> str:
@@ -104,6 +142,7 @@ class Show:
 
     def count(self, what: str, done: int, total: int, figures: str = "") -> None:
         """Show a plain count."""
+        interrupts.check()
         if self.bar is not None:
             if what not in self.tasks:
                 self.tasks[what] = self.bar.add_task(what, total=total, figures="")
