@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from forethought.data import open_log, write_log
     from forethought.errors import UsageError
     from forethought.planning.loop import search as plan
-    from forethought.training.bundle import load_agent
+    from forethought.training.adapt.learn import learn
+    from forethought.training.adapt.minds import load_agent
     from forethought.training.config import TrainConfig, sized, timed
     from forethought.training.train import train
     from forethought.types import ReachObservation, ReachPredicate
@@ -28,6 +29,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "evaluate",
+    "learn",
     "load_agent",
     "open_log",
     "plan",
@@ -43,7 +45,8 @@ _HOMES = {
     "TrainConfig": ("forethought.training.config", "TrainConfig"),
     "UsageError": ("forethought.errors", "UsageError"),
     "evaluate": ("forethought.arena.evaluate", "evaluate"),
-    "load_agent": ("forethought.training.bundle", "load_agent"),
+    "learn": ("forethought.training.adapt.learn", "learn"),
+    "load_agent": ("forethought.training.adapt.minds", "load_agent"),
     "open_log": ("forethought.data", "open_log"),
     "plan": ("forethought.planning.loop", "search"),
     "sized": ("forethought.training.config", "sized"),

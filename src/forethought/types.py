@@ -325,6 +325,20 @@ class Expectation:
 
 @final
 @dataclass(frozen=True)
+class Mismatch:
+    """How badly each of V versions of what was learned foretells this world (`agent/worlds.py`), and which one is acted by.
+
+    score_V: leaky sums; beliefs: each version's at the last decision; known: its memories at the episode's start.
+    """
+
+    score_V: Array
+    known: tuple[int, ...]
+    version: int = 0
+    beliefs: tuple[Belief, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
 class State:
     """Everything an agent carries from one decision to the next. A value: `act` returns a new one.
 
@@ -343,3 +357,4 @@ class State:
     taken: tuple[Array, ...] = ()
     known: int = 0
     expectation: Expectation | None = None
+    mismatch: Mismatch | None = None

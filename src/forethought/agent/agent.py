@@ -124,7 +124,7 @@ class ForethoughtAgent:
             return self._continue(state)
         started, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
-            belief = self._observe(observation, state)
+            belief = self.believe(observation, state)
             surprise, expectation = self._compare(observation, belief, state)
             chosen = self._choose(belief, dataclasses.replace(state, expectation=expectation), surprise)
             frames = self._frames(chosen)
@@ -175,7 +175,8 @@ class ForethoughtAgent:
         decision = Decision(action, Mode.CONTINUE, "the block under way is not finished", Effort(), plan=state.plan)
         return decision, dataclasses.replace(state, step=state.step + 1, pending=state.pending[1:])
 
-    def _observe(self, observation: Observation, state: State) -> Belief:
+    def believe(self, observation: Observation, state: State) -> Belief:
+        """What is the case, from what was, the block taken since, and what is seen now."""
         previous = torch.as_tensor(state.taken[0][None], device=self.device) if state.taken else None
         return self.model.observe(self._tensors(observation), previous, state.belief)
 

@@ -45,12 +45,11 @@ class TwoRoomEpisode(RunningEpisode):
         self.position, self.target = np.array([rest[:2]]), np.array([rest[2:]])
         self.painter = Painter(size)
         self.background = self.painter.background(self.layout)
-        self.legal, self.obstacle = True, np.zeros((0, 2))
-        self.goal = ReachObservation({"image": self.painter.draw(self.background, self.target)[0]})
-        self.start = self._moment()
+        self.legal, self.obstacle, self.begun = True, np.zeros((0, 2)), False
+        self._show()
 
     def step(self, action: Array) -> Moment:
-        before = self.position
+        before, self.begun = self.position, True
         self.position = move(self.layout, before, np.asarray(action, dtype=np.float64).reshape(1, 2))
         if len(self.obstacle) and np.abs(self.position - self.obstacle).max() < OBSTACLE + RADIUS:
             self.position = before
@@ -66,6 +65,7 @@ class TwoRoomEpisode(RunningEpisode):
         across, along = (np.abs(centres - self.obstacle[0, axis]) < OBSTACLE for axis in (0, 1))
         self.background = self.background.copy()
         self.background[0][np.ix_(along, across)] = self.painter.WALL
+        self._show()
 
     def move_door(self, rng: np.random.Generator) -> None:
         """Open the wall elsewhere, at least a door's width away, and close it here; an agent in the door is not moved."""
@@ -74,6 +74,13 @@ class TwoRoomEpisode(RunningEpisode):
         places = [y for y in rng.uniform(low, high, 64) if abs(y - here) > 2 * HALF_DOOR]
         self.layout = Layout(self.layout.wall_x_N, np.array(places[:1] or [low + high - here]))
         self.background = self.painter.background(self.layout)
+        self._show()
+
+    def _show(self) -> None:
+        """Goal and start as they look; once the episode has begun, what was shown stays."""
+        if not self.begun:
+            self.goal = ReachObservation({"image": self.painter.draw(self.background, self.target)[0]})
+            self.start = self._moment()
 
     def picture(self) -> NDArray[np.uint8]:
         frame = self.painter.draw(self.background, self.position)[0].copy()

@@ -46,6 +46,16 @@ class RunFolder:
         return self.path / "trust.json"
 
     @property
+    def replay(self) -> Path:
+        """Held-out latents: what later learning is checked against."""
+        return self.path / "replay.safetensors"
+
+    @property
+    def versions(self) -> Path:
+        """What was learned after training: a folder a version, and `history.jsonl`."""
+        return self.path / "versions"
+
+    @property
     def examples(self) -> Path:
         """Futures and worst transitions that the report shows."""
         return self.path / "examples.safetensors"

@@ -47,6 +47,7 @@ from forethought.training.practice import PracticeStage
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Progress, Silent, Watcher
+from forethought.training.replay import save_replay
 from forethought.training.run import RunFolder
 from forethought.training.schedule import Schedule
 from forethought.training.surprise import fit_monitor, save_monitor
@@ -159,7 +160,8 @@ class _Job:
         return probe_quality(stage.probe, latents, known, held_latents, select(held_out, known.names))
 
     def _watch_out(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, parts: Parts) -> None:
-        """The monitor of surprise; it is there before `calibration.json`, which marks a finished run."""
+        """The monitor of surprise, and what later learning needs; before `calibration.json`, which marks a finished run."""
+        save_replay(self.run, held_latents)
         monitor = fit_monitor(parts.model, data, latents, held_out, held_latents)
         if monitor is not None:
             save_monitor(self.run, monitor)
