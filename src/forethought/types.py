@@ -227,12 +227,13 @@ class Target:
 @final
 @dataclass(frozen=True)
 class SearchTrace:
-    """How a search went: the best cost after each iteration, and why it ended."""
+    """How a search went: the best cost after each iteration, and why it ended. `flops`: of a way that was not searched."""
 
     best_cost: tuple[float, ...]
     stopped: str
     predictor_passes: int
     seconds: float
+    flops: int = 0
 
 
 @final
@@ -255,15 +256,54 @@ class Mode(enum.Enum):
     STOP = "stop"
 
 
+class Known(enum.Enum):
+    """How joules are known: read off the machine's counters, estimated (at least in part) by a stated model, or not at all."""
+
+    READING = "reading"
+    ESTIMATE = "estimate"
+    UNKNOWN = "unknown"
+
+
+@final
+@dataclass(frozen=True)
+class Energy:
+    """Joules, and how they are known. A sum is known as well as the worst known of its parts.
+
+    >>> Energy(1.0, Known.READING) + Energy() + Energy(2.0, Known.ESTIMATE)
+    Energy(joules=3.0, known=<Known.ESTIMATE: 'estimate'>)
+    """
+
+    joules: float = 0.0
+    known: Known = Known.UNKNOWN
+
+    def __add__(self, other: Energy) -> Energy:
+        parts = [part for part in (self, other) if part != Energy()]  # nothing spent, nothing to know
+        return Energy(self.joules + other.joules, max((p.known for p in parts), key=list(Known).index, default=Known.UNKNOWN))
+
+
 @final
 @dataclass(frozen=True)
 class Effort:
-    """What a decision cost."""
+    """What a decision cost. `flops` by formula (`agent/meter.py`); `accelerator_seconds`: how long it held one (0 on a CPU)."""
 
     predictor_passes: int = 0
     planner_calls: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    flops: int = 0
+    accelerator_seconds: float = 0.0
+    energy: Energy = Energy()
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(
+            self.predictor_passes + other.predictor_passes,
+            self.planner_calls + other.planner_calls,
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.flops + other.flops,
+            self.accelerator_seconds + other.accelerator_seconds,
+            self.energy + other.energy,
+        )
 
 
 @final

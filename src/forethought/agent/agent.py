@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
@@ -13,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forethought.agent import meter
 from forethought.agent.aim import Aim, aim_now, options_for, shortfall
+from forethought.agent.energy import Gauge, Stopwatch
 from forethought.agent.ladder import Choice, Habits, Trust, choose
 from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
@@ -24,6 +25,7 @@ from forethought.memory.episodic import Episodic
 from forethought.perception.probe import Probe
 from forethought.planning.loop import SearchConfig, search
 from forethought.planning.methods import CONTINUOUS, DISCRETE, make_method
+from forethought.planning.proposal import GradientMethod
 from forethought.surprise.monitor import Monitor
 from forethought.types import (
     Array,
@@ -92,6 +94,7 @@ class ForethoughtAgent:
         self.habits = Habits(self.proposal, recall)
         self.method = make_method(config.method, spec.action_space, held_frames=frameskip if config.hold_noise else 1)
         self.device = next(model.parameters()).device
+        self.gauge = Gauge.find(self.device)
 
     def init(self, goal: Goal, key: int = 0) -> State:
         """Encode the goal; raises UsageError for goals this agent cannot pursue."""
@@ -122,7 +125,7 @@ class ForethoughtAgent:
     def act(self, observation: Observation, state: State) -> tuple[Decision, State]:
         if state.pending:
             return self._continue(state)
-        started, cpu = time.perf_counter(), time.process_time()
+        watch = Stopwatch(self.gauge)
         with torch.inference_mode():
             belief = self.believe(observation, state)
             surprise, expectation = self._compare(observation, belief, state)
@@ -130,8 +133,8 @@ class ForethoughtAgent:
             frames = self._frames(chosen)
             expectation = self._expect(expectation, belief, torch.as_tensor(np.concatenate(frames), device=self.device))
         passes = chosen.passes + (0 if surprise is None else surprise.passes)
-        searched = int(chosen.mode is Mode.PLAN)
-        effort = Effort(passes, searched, time.perf_counter() - started, time.process_time() - cpu)
+        flops = chosen.flops + self._flops(state, surprise)
+        effort = Effort(passes, int(chosen.mode is Mode.PLAN), flops=flops) + watch.lap()
         action = self.spec.action_space.decode(frames[0])
         decision = Decision(action, chosen.mode, chosen.reason, effort, surprise, chosen.plan)
         after = dataclasses.replace(
@@ -145,6 +148,17 @@ class ForethoughtAgent:
             expectation=expectation,
         )
         return decision, after
+
+    def _flops(self, state: State, surprise: Surprise | None) -> int:
+        """Of all but the choice itself: observing, aiming, comparing and expecting."""
+        dynamics = self.model.dynamics
+        flops = meter.of(self.model.encoder) + (meter.filtered(dynamics) if state.taken else 0)
+        if state.target.options_KD is not None:
+            flops += meter.aimed(self.cost, self.probe, len(state.target.options_KD))
+        if self.monitor is None or surprise is None or state.expectation is None:
+            return flops
+        asked = surprise.passes - len(state.expectation.ghosts_GD)  # and one expects the next
+        return flops + meter.watched(self.monitor) + meter.of(dynamics, asked + 1)
 
     def practised(self, decisions: Sequence[tuple[Decision, State]]) -> int:
         """Remember the plans of an episode that succeeded: each decision with the state after it. Returns how many were kept.
@@ -187,7 +201,7 @@ class ForethoughtAgent:
             return self._search(belief, state, aim)
         if self.config.mode == "habit":
             way = next(way for _, way in Habits(self.proposal).ways(belief, state, aim, 1))
-            return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", 1)
+            return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", 1, way.trace.flops)
         if self.trust is None or surprise is None:
             raise UsageError(
                 "mode 'ladder' needs to know how far the habit can be trusted, and this run does not say; "
@@ -208,8 +222,13 @@ class ForethoughtAgent:
             space=self.spec.action_space, action_size=self.frameskip * self.spec.action_space.size,
             generator=generator, warm_starts=tuple(warm),
         )  # fmt: skip
-        passes = plan.trace.predictor_passes + horizon * len(warm[:1])
-        return Choice(plan, 1, Mode.PLAN, f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}", passes)
+        followed = horizon * self.config.warm_start
+        passes = plan.trace.predictor_passes + followed
+        by_gradient = isinstance(self.method, GradientMethod)
+        flops = meter.searched(self.model.dynamics, aim.cost, plan.trace, horizon, by_gradient)
+        flops += meter.followed(self.habit, self.model.dynamics, followed)
+        why = f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}"
+        return Choice(plan, 1, Mode.PLAN, why, passes, flops)
 
     def _frames(self, chosen: Choice) -> tuple[Array, ...]:
         """The block to act out now; without a way, the safe one: the middle of every box, or the first discrete action."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from forethought.agent.aim import Aim
+from forethought.agent.meter import followed, judged, rolled
 from forethought.habits.policy import HabitProposal
 from forethought.habits.recall import Recall
 from forethought.types import Belief, Mode, Plan, Rollout, SearchTrace, State, Surprise
@@ -44,7 +45,7 @@ class Trust:
 @dataclass(frozen=True)
 class Choice:
     """What a decision came to: the way in hand (none: the safe action) and how many of its blocks are done with this one, the
-    mode and why, and passes through the predictor.
+    mode and why, passes through the predictor, and FLOPs.
     """
 
     plan: Plan | None
@@ -52,6 +53,7 @@ class Choice:
     mode: Mode
     reason: str
     passes: int = 0
+    flops: int = 0
 
 
 class Search(Protocol):
@@ -83,16 +85,18 @@ def choose(
         )
     if surprise.height >= 1:
         found = search(belief, state, aim)
-        return Choice(found.plan, 1, Mode.PLAN, f"{surprise.reason}: no habit is trusted; {found.reason}", found.passes)
-    passes, doubts = 0, []
+        why = f"{surprise.reason}: no habit is trusted; {found.reason}"
+        return Choice(found.plan, 1, Mode.PLAN, why, found.passes, found.flops)
+    passes, flops, doubts = 0, habits.looked_up(state), []
     for name, way in habits.ways(belief, state, aim, horizon):
-        passes, doubt = passes + way.trace.predictor_passes, doubt_of(way, trust.reach)
+        passes, flops = passes + way.trace.predictor_passes, flops + way.trace.flops
+        doubt = doubt_of(way, trust.reach)
         if doubt <= trust.doubt:
-            return Choice(way, 1, Mode.HABIT, f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", passes)
+            return Choice(way, 1, Mode.HABIT, f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", passes, flops)
         doubts.append(f"{name}'s doubt {doubt:.2f}")
     found = search(belief, state, aim)
     why = f"{' and '.join(doubts)} over {trust.doubt:.2f}; {found.reason}"
-    return Choice(found.plan, 1, Mode.PLAN, why, found.passes + passes)
+    return Choice(found.plan, 1, Mode.PLAN, why, found.passes + passes, found.flops + flops)
 
 
 @final
@@ -103,23 +107,30 @@ class Habits:
     policy: HabitProposal
     recall: Recall | None = None
 
+    def looked_up(self, state: State) -> int:
+        """FLOPs of looking for a memory."""
+        return 0 if self.recall is None else 2 * state.known * 2 * len(self.recall.spread_D)
+
     def ways(self, belief: Belief, state: State, aim: Aim, horizon: int) -> Iterator[tuple[str, Plan]]:
         """One after another, imagined only when asked for."""
         if self.recall is not None:
             began = time.perf_counter()
             found = self.recall.follow(belief, aim.target, horizon, state.known)
             if found is not None:
-                yield "memory", as_plan(belief, aim, *found, began)
+                flops = rolled(self.policy.model.dynamics).of(len(found[0]))
+                yield "memory", as_plan(belief, aim, *found, began, flops)
         began = time.perf_counter()
-        yield "habit", as_plan(belief, aim, *self.policy.follow(belief, aim.target, horizon), began)
+        flops = followed(self.policy.habit, self.policy.model.dynamics, horizon)
+        yield "habit", as_plan(belief, aim, *self.policy.follow(belief, aim.target, horizon), began, flops)
 
 
-def as_plan(belief: Belief, aim: Aim, actions_HA: Tensor, path_HD: Tensor, began: float) -> Plan:
+def as_plan(belief: Belief, aim: Aim, actions_HA: Tensor, path_HD: Tensor, began: float, flops: int) -> Plan:
     """An unsearched way as a plan; its trace holds the cost of staying here as long, and that of going."""
     horizon = len(actions_HA)
     both = Rollout(belief, torch.stack([belief.z_BD.expand(horizon, -1), path_HD])[None])
     stay, gone = (float(c) for c in aim.cost(both, torch.stack([actions_HA, actions_HA])[None], aim.target)[0])
-    return Plan(actions_HA, path_HD, gone, SearchTrace((stay, gone), UNSEARCHED, horizon, time.perf_counter() - began))
+    flops += judged(aim.cost, 2, horizon)
+    return Plan(actions_HA, path_HD, gone, SearchTrace((stay, gone), UNSEARCHED, horizon, time.perf_counter() - began, flops))
 
 
 def doubt_of(way: Plan, reach: float) -> float:

@@ -25,7 +25,8 @@ from forethought.types import (
     State,
 )
 
-_CLOCKS = {Effort: {"seconds", "cpu_seconds"}, SearchTrace: {"seconds"}}  # the only fields that may differ
+# The only fields that may differ.
+_CLOCKS = {Effort: {"seconds", "cpu_seconds", "accelerator_seconds", "energy"}, SearchTrace: {"seconds"}}
 
 
 def check_agent(agent: Agent, observation: Observation, goal: Goal, space: Space | None = None, *, steps: int = 4) -> Decision:

@@ -1,0 +1,235 @@
+"""The meter: FLOPs by formula against torch's counter, energy off counters in the kernel's layout, and what a run cost."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from forethought.agent import meter
+from forethought.agent.agent import AgentConfig, ForethoughtAgent
+from forethought.agent.energy import WATTS_PER_CORE, Gauge, Stopwatch, board, packages
+from forethought.agent.ladder import Trust
+from forethought.arena.evaluate import agent_in_mode
+from forethought.costs.build import CriticKind, build_critic
+from forethought.costs.critic import CriticCost
+from forethought.dynamics.build import FAMILIES, Architecture, build_dynamics
+from forethought.envs.two_room import record
+from forethought.perception.build import IMAGE_BODIES, EncoderConfig, build_encoder
+from forethought.perception.decoder import Decoder
+from forethought.planning.loop import SearchConfig
+from forethought.planning.methods import CONTINUOUS
+from forethought.surprise.senses import Nearest
+from forethought.training.bundle import assemble, load_parts
+from forethought.types import (
+    Belief,
+    BoxSpace,
+    Energy,
+    ExperienceSpec,
+    Known,
+    Mode,
+    ReachObservation,
+    ReachPredicate,
+    Rollout,
+    Sensor,
+    SensorKind,
+    Target,
+)
+
+CLOSE = 0.05
+IMAGE, WIDE = Sensor("a", SensorKind.IMAGE, (64, 64, 3), "uint8"), Sensor("b", SensorKind.IMAGE, (96, 120, 3), "uint8")
+VECTOR, TOKENS = Sensor("c", SensorKind.VECTOR, (5,), "float32"), Sensor("d", SensorKind.TOKENS, (7,), "int64", 11)
+SPACE = BoxSpace((-1.0, -1.0), (1.0, 1.0))
+
+
+def distances(x: tuple[int, ...], y: tuple[int, ...], *_: object, out_shape: object = None, **__: object) -> int:
+    return 2 * int(np.prod(x[:-1])) * y[-2] * x[-1]  # torch's counter does not know tables of distances
+
+
+KNOWN = {torch.ops.aten._euclidean_dist: distances, torch.ops.aten._cdist_forward: distances}
+
+
+def counted(work: Callable[[], object], inference: bool = True) -> int:
+    """torch's own count. Fused attention and encoder layers are unknown to it: they are taken apart."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        count = FlopCounterMode(display=False, custom_mapping=KNOWN)
+        with torch.inference_mode(inference), sdpa_kernel(SDPBackend.MATH), count:
+            work()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return count.get_total_flops()
+
+
+@pytest.mark.parametrize("kind", IMAGE_BODIES)
+@pytest.mark.parametrize("sensors", [(IMAGE,), (WIDE,), (IMAGE, VECTOR, TOKENS)])
+def test_encoders(kind: str, sensors: tuple[Sensor, ...]) -> None:
+    encoder = build_encoder(ExperienceSpec(sensors, SPACE), EncoderConfig(image=kind)).eval()
+    one = {s.name: torch.zeros(1, *s.shape, dtype=getattr(torch, s.dtype)) for s in sensors}
+    some = {name: value.expand(8, *value.shape[1:]) for name, value in one.items()}
+    assert meter.of(encoder) == pytest.approx(counted(lambda: encoder(one)), rel=CLOSE)
+    learned = counted(lambda: encoder(some).sum().backward(), inference=False)
+    assert meter.work(encoder).learned(8) == pytest.approx(learned, rel=CLOSE)
+
+
+@pytest.mark.parametrize(("family", "scene"), itertools.product(FAMILIES, (0, 12)))
+def test_dynamics(family: str, scene: int) -> None:
+    dynamics = build_dynamics(Architecture(family), 28, scene, 10)
+    z, blocks = torch.zeros(1, 28), torch.zeros(1, 32, 5, 10)
+    memory = dynamics.initial_memory(z)
+    assert meter.rolled(dynamics).of(160) == pytest.approx(counted(lambda: dynamics.imagine(z, memory, blocks)), rel=CLOSE)
+    rows = [t.expand(3, -1) for t in (z, memory, blocks[0, 0, :1])]
+    assert meter.of(dynamics, 3) == pytest.approx(counted(lambda: dynamics.step(*rows)), rel=CLOSE)
+    assert meter.filtered(dynamics) == counted(lambda: dynamics.update(z, memory, blocks[0, 0, :1], z))
+    many, ways = [t.expand(16, -1) for t in (z, memory)], torch.zeros(16, 1, 5, 10)
+    learned = counted(lambda: dynamics.imagine(*many, ways).sum().backward(), inference=False)
+    assert meter.imagined_learned(dynamics, 16, 5) == pytest.approx(learned, rel=CLOSE)
+
+
+@pytest.mark.parametrize(("kind", "path_weight"), itertools.product(CriticKind, (0.0, 0.2)))
+def test_critics(kind: CriticKind, path_weight: float) -> None:
+    critic = build_critic(kind, 28, 0 if kind is CriticKind.MAP else 12, 256, 3, 50.0)
+    rollout, goal = (
+        Rollout(Belief(torch.zeros(1, 28), torch.zeros(1, 0)), torch.randn(1, 32, 5, 28)),
+        Target(torch.zeros(1, 28)),
+    )
+    cost = CriticCost(critic, path_weight)
+    assert meter.judged(cost, 32, 5) == pytest.approx(counted(lambda: cost(rollout, rollout.z_BSHD, goal)), rel=CLOSE)
+
+
+def test_a_drawing_and_a_table_of_what_was_seen() -> None:
+    decoder = Decoder(28, (48, 40, 3), 64)
+    assert meter.of(decoder, 4) == counted(lambda: decoder(torch.zeros(4, 28)))
+    assert meter._near(Nearest.at(np.zeros((10, 4), np.float32))) == 80
+
+
+@pytest.fixture
+def decide(run: Path) -> Callable[..., tuple[int, int, Mode]]:
+    """Decisions of the small run's agent: FLOPs by formula without numpy's, by the counter, and the last mode."""
+    frames = next(iter(record(1, 30, 7, random=False))).observations["image"]
+
+    def decide(agent: ForethoughtAgent, goal: ReachObservation | ReachPredicate | None = None) -> tuple[int, int, Mode]:
+        state, ours, theirs = agent.init(goal or ReachObservation({"image": frames[0]})), 0, 0
+        for frame in frames[4:24:4]:
+            before = state
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=KNOWN) as count:
+                decision, state = agent.act({"image": frame}, before)
+            looked = 0 if agent.monitor is None else meter.watched(agent.monitor)
+            ours, theirs = ours + decision.effort.flops - looked, theirs + count.get_total_flops()
+            state = replace(state, pending=())
+        return ours, theirs, decision.mode
+
+    return decide
+
+
+@pytest.mark.parametrize("mode", ["plan", "habit", "latent", "ladder"])
+def test_a_whole_decision_in_each_mode(run: Path, decide: Callable[..., tuple[int, int, Mode]], mode: str) -> None:
+    spec, config, parts = load_parts(run)
+    for doubt in (-1.0, np.inf) if mode == "ladder" else (0.0,):
+        agent = agent_in_mode(replace(parts, trust=Trust(1.0, doubt)), spec, config, mode)
+        ours, theirs, _ = decide(agent)
+        assert ours == pytest.approx(theirs, rel=CLOSE)
+
+
+@pytest.mark.parametrize("method", [m for m in CONTINUOUS if m != "cem"])
+def test_a_whole_decision_by_each_planner(run: Path, decide: Callable[..., tuple[int, int, Mode]], method: str) -> None:
+    spec, config, parts = load_parts(run)
+    search = SearchConfig(num_samples=32, iterations=3, horizon=4)
+    thinking = AgentConfig("plan", method=method, search=search, warm_start=True)
+    ours, theirs, _ = decide(assemble(parts, spec, replace(config, agent=thinking)))
+    assert ours == pytest.approx(theirs, rel=CLOSE)
+
+
+def test_a_whole_decision_for_a_predicate(run: Path, decide: Callable[..., tuple[int, int, Mode]]) -> None:
+    spec, config, parts = load_parts(run)
+    ours, theirs, _ = decide(assemble(parts, spec, config), ReachPredicate("position.x > 0.6"))
+    assert ours == pytest.approx(theirs, rel=CLOSE)
+
+
+def zone(root: Path, folder: str, name: str, microjoules: int, span: int = 1_000_000) -> Path:
+    """One power zone as the kernel shows it."""
+    (root / folder).mkdir(parents=True)
+    for file, text in (("name", name), ("max_energy_range_uj", span), ("energy_uj", microjoules), ("enabled", 0)):
+        (root / folder / file).write_text(f"{text}\n")
+    return root / folder / "energy_uj"
+
+
+def test_sockets_are_read_and_nothing_is_counted_twice(tmp_path: Path) -> None:
+    first = zone(tmp_path, "intel-rapl:0", "package-0", 100)
+    second = zone(tmp_path, "intel-rapl:1", "package-1", 900_000)
+    for folder, name in (("intel-rapl:0:0", "core"), ("intel-rapl:1:0", "dram"), ("intel-rapl:2", "psys")):
+        zone(tmp_path, folder, name, 5)
+    zone(tmp_path, "intel-rapl-mmio:0", "package-0", 5)
+    (tmp_path / "intel-rapl").mkdir()
+    found, why = packages(tmp_path)
+    assert [p.name for p in found] == ["package-0", "package-1"] and why == ""
+    gauge = Gauge.find(root=tmp_path)
+    before = gauge.mark()
+    first.write_text("300100\n")
+    second.write_text("200000\n")  # it has started again from 0 at its span
+    assert gauge.between(before, gauge.mark(), cpu_seconds=1.0) == Energy(pytest.approx(0.6), Known.READING)
+
+
+def test_a_counter_that_may_not_be_read_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone(tmp_path, "intel-rapl:0", "package-0", 100)
+    closed = zone(tmp_path, "intel-rapl:1", "package-1", 100)
+    closed.chmod(0)
+    really = Path.read_text
+
+    def as_user(path: Path, *args: str) -> str:
+        if path.exists() and not path.stat().st_mode & 0o444:  # root may read everything; a user may not
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path, *args)
+
+    monkeypatch.setattr(Path, "read_text", as_user)
+    found, why = packages(tmp_path)
+    assert found == () and "chmod a+r" in why and str(closed) in why
+    closed.chmod(0o444)
+    gauge = Gauge.find(root=tmp_path)
+    before = gauge.mark()
+    closed.chmod(0)  # the permission goes while it runs
+    assert gauge.between(before, gauge.mark(), 2.0) == Energy(2 * WATTS_PER_CORE, Known.ESTIMATE)
+
+
+def test_without_counters_there_is_a_labelled_estimate(tmp_path: Path) -> None:
+    assert packages(tmp_path / "none")[0] == () and "no processor's energy counter" in packages(tmp_path / "none")[1]
+    broken = zone(tmp_path, "intel-rapl:0", "package-0", 1)
+    broken.write_text("nonsense\n")
+    assert packages(tmp_path)[0] == () and "not a number" in packages(tmp_path)[1]
+    gauge = replace(Gauge.find(root=tmp_path), watts=10.0)
+    watch = Stopwatch(gauge)
+    sum(range(100_000))
+    spent = watch.lap()
+    assert spent.cpu_seconds > 0 and spent.accelerator_seconds == 0
+    assert spent.energy == Energy(pytest.approx(10.0 * spent.cpu_seconds), Known.ESTIMATE)
+    held = gauge.between((None, None), (None, None), 1.0, accelerator_seconds=2.0)
+    assert held == Energy(10.0 + 2 * gauge.accelerator_watts, Known.ESTIMATE)
+
+
+def test_a_part_that_is_read_does_not_hide_one_that_is_estimated() -> None:
+    assert (Energy(1.0, Known.READING) + Energy(1.0, Known.ESTIMATE)).known is Known.ESTIMATE
+    assert (Energy(1.0, Known.READING) + Energy(1.0, Known.UNKNOWN)).known is Known.UNKNOWN
+    assert sum([Energy(1.0, Known.READING)] * 3, Energy()) == Energy(3.0, Known.READING)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an accelerator whose energy may be readable")
+def test_no_accelerator_is_said_in_words() -> None:
+    pytest.importorskip("pynvml")
+    assert board(0)[0] == () and "NVML cannot read" in board(0)[1]
+
+
+def test_a_decision_says_what_it_cost(run: Path) -> None:
+    spec, config, parts = load_parts(run)
+    agent = assemble(parts, spec, config)
+    frame = next(iter(record(1, 5, 7, random=False))).observations["image"][0]
+    effort = agent.act({"image": frame}, agent.init(ReachObservation({"image": frame})))[0].effort
+    assert effort.flops > 1e6 and effort.accelerator_seconds == 0 and effort.energy.joules > 0
+    assert effort.energy.known is (Known.READING if agent.gauge.processor else Known.ESTIMATE)
