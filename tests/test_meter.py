@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import small_config
+from test_learners import made_up, small_stage
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,17 +22,37 @@ from forethought.agent.ladder import Trust
 from forethought.arena.evaluate import agent_in_mode
 from forethought.costs.build import CriticKind, build_critic
 from forethought.costs.critic import CriticCost
+from forethought.data import open_log
+from forethought.data.dataset import Dataset
+from forethought.data.quantities import quantities_of
+from forethought.data.split import Split
 from forethought.dynamics.build import FAMILIES, Architecture, build_dynamics
+from forethought.dynamics.residual_mlp import ResidualMLP
 from forethought.envs.two_room import record
+from forethought.habits.policy import Habit
+from forethought.objectives.regulariser import Regulariser
 from forethought.perception.build import IMAGE_BODIES, EncoderConfig, build_encoder
 from forethought.perception.decoder import Decoder
 from forethought.planning.loop import SearchConfig
 from forethought.planning.methods import CONTINUOUS
 from forethought.surprise.senses import Nearest
-from forethought.training.bundle import assemble, load_parts
+from forethought.training.bundle import assemble, build_parts, load_parts
+from forethought.training.config import HabitKind, PracticeConfig
+from forethought.training.decoder import DecoderStage
+from forethought.training.distributed import Ranks
+from forethought.training.dynamics import DynamicsStage
+from forethought.training.landmarks import graph_of_log
+from forethought.training.latents import load_latents
+from forethought.training.learners.build import heads_stage
+from forethought.training.practice import PracticeStage
+from forethought.training.predict import PredictStage
+from forethought.training.probes import ProbeStage
+from forethought.training.run import RunFolder, StageCost
+from forethought.training.trainer import Stage
 from forethought.types import (
     Belief,
     BoxSpace,
+    Effort,
     Energy,
     ExperienceSpec,
     Known,
@@ -233,3 +255,82 @@ def test_a_decision_says_what_it_cost(run: Path) -> None:
     effort = agent.act({"image": frame}, agent.init(ReachObservation({"image": frame})))[0].effort
     assert effort.flops > 1e6 and effort.accelerator_seconds == 0 and effort.energy.joules > 0
     assert effort.energy.known is (Known.READING if agent.gauge.processor else Known.ESTIMATE)
+
+
+def updated(stage: Stage) -> int:
+    def update() -> None:
+        stage.loss(0)[0].backward()
+
+    return counted(update, inference=False)
+
+
+@pytest.mark.parametrize(("kind", "habit"), itertools.product((k for k in CriticKind if k is not CriticKind.MAP), HabitKind))
+def test_an_update_of_heads(kind: CriticKind, habit: HabitKind) -> None:
+    stage = small_stage(kind, habit, SPACE)
+    assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+
+
+def test_an_update_of_heads_with_a_map(log: Path) -> None:
+    latents, dynamics = made_up(SPACE, 0), ResidualMLP(8, 0, 4, 16, 2)
+    config = replace(small_config(), frameskip=2)
+    config = replace(config, heads=replace(config.heads, critic=CriticKind.MAP, landmarks=30, nodes=30))
+    graph = graph_of_log(latents, dynamics, SPACE, config)
+    critic, habit = (
+        build_critic(CriticKind.MAP, 8, 0, 16, 2, 60.0, landmarks=len(graph.state_GNE[0])),
+        Habit(8, 0, SPACE, 2, 16, 2),
+    )
+    stage = heads_stage(latents, graph, dynamics, critic, habit, config)
+    assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_update_of_dynamics_and_of_practice(family: str) -> None:
+    latents, dynamics = made_up(SPACE, 3), build_dynamics(Architecture(family, 64, 2), 8, 3, 4)
+    config = small_config()
+    stage = DynamicsStage(latents, dynamics, replace(config, dynamics=replace(config.dynamics, horizon=3)), Ranks())
+    assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+    habit, practice = Habit(8, 3, SPACE, 2, 32, 2), PracticeConfig(batch_size=16)
+    stage = PracticeStage(latents, dynamics, habit, config, practice)
+    assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "encoder"),
+    [
+        ({}, {}), ({"regulariser": Regulariser.VICREG}, {"image": "conv"}), ({"picture": 1.0}, {"image": "vit"}),
+        ({"regulariser": Regulariser.TEACHER}, {}), ({}, {"scene_size": 0}),
+    ],
+)  # fmt: skip
+def test_an_update_of_prediction(log: Path, changes: dict[str, object], encoder: dict[str, object]) -> None:
+    data, config = Dataset.load(open_log(log), Split.TRAIN), small_config()
+    config = replace(config, encoder=replace(config.encoder, **encoder), predict=replace(config.predict, **changes))
+    parts = build_parts(data.spec, config)
+    stage = PredictStage(data, parts.encoder, parts.first_dynamics, config, Ranks())
+    assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+
+
+def test_an_update_of_what_people_look_through(log: Path, run: Path) -> None:
+    data, config = Dataset.load(open_log(log), Split.TRAIN), small_config()
+    latents = load_latents(RunFolder(run).latents, data, config.frameskip, 4)
+    for stage in (
+        DecoderStage(latents, data, "image", config, torch.device("cpu")),
+        ProbeStage(latents, quantities_of(data), config, torch.device("cpu")),
+    ):
+        assert stage.flops() == pytest.approx(updated(stage), rel=CLOSE)
+
+
+def test_a_run_says_what_every_stage_cost(run: Path) -> None:
+    folder = RunFolder(run)
+    costs = folder.stage_costs()
+    assert {"predict", "dynamics", "heads", "probe", "decoder"} <= set(costs)
+    for cost in costs.values():
+        assert cost.updates == 30 and cost.flops and cost.effort.cpu_seconds > 0 and cost.effort.energy.joules > 0
+        assert cost.effort.energy.known is not Known.UNKNOWN
+    steps = folder.step_costs()
+    assert steps["encode"].flops and steps["calibrate"].flops is None and steps["graphs"].effort.seconds > 0
+
+
+def test_a_journal_of_before_is_read() -> None:
+    cost = StageCost.of({"updates": 5, "seconds": 1.5, "cpu_seconds": 2.0})
+    assert cost == StageCost(5, Effort(seconds=1.5, cpu_seconds=2.0), None)
+    assert StageCost.of(cost.record()) == cost

@@ -215,7 +215,7 @@ def test_the_clock_holds_for_the_whole_run(log: Path, tmp_path: Path) -> None:
     assert time.perf_counter() - began == pytest.approx(20.0, rel=0.1)
     chosen = (tmp_path / "run" / "config.json").read_text()
     assert any(f'"width": {width}' in chosen for width, _, _ in SIZES.values())
-    costs = {stage: cost["seconds"] for stage, cost in run.stage_costs().items()}
+    costs = {stage: cost.effort.seconds for stage, cost in run.stage_costs().items()}
     assert costs["predict"] > costs["dynamics"] > costs["heads"] > 0.3
 
 

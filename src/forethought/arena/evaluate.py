@@ -85,6 +85,6 @@ def evaluate(
     best = max((f for f in floors if f.agent != "oracle"), key=lambda f: f.success().share)
     p = mcnemar([o.success for o in results[0].outcomes], [o.success for o in best.outcomes])
     target = Path(out) if out is not None else Path(run).expanduser() / "evaluation.json"
-    costs = RunFolder(Path(run).expanduser()).stage_costs()
+    costs = {name: cost.record() for name, cost in RunFolder(Path(run).expanduser()).stage_costs().items()}
     save_results(target, [*results, *floors], [config.seed, seed], {"seed": config.seed, "stages": costs})
     return Evaluation((*results, *floors), best.agent, p, tuple(pairs))

@@ -43,6 +43,6 @@ def _train(log: Path, out: Path, asked: Asked, json: bool) -> None:
 
     with Show() as show:
         run = run_training(log, out, resolve(asked), watcher=show, began=began)
-    costs, seconds = run.stage_costs(), run.spent()
+    costs, seconds = {name: cost.record() for name, cost in run.stage_costs().items()}, run.spent()
     text = f"{run.path}: trained in {seconds:.0f} s; next: forethought eval {run.path} --task TASK"
     emit({"run": str(run.path), "stages": costs}, json, text)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from forethought.objectives.episode import within_episode_sigreg
-from forethought.objectives.sigreg import sigreg
+from forethought.objectives.sigreg import DIRECTIONS, sigreg
 from forethought.objectives.vicreg import vicreg
 
 
@@ -30,3 +30,10 @@ def spread(kind: Regulariser, state_NE: Tensor, group: int, generator: torch.Gen
     if kind is Regulariser.VICREG:
         return vicreg(state_NE)
     return state_NE.new_zeros(())
+
+
+def spread_flops(kind: Regulariser, rows: int, size: int) -> int:
+    """FLOPs of the regulariser's matrix products, forward and backward."""
+    if kind is Regulariser.VICREG:
+        return 6 * rows * size * size
+    return 0 if kind is Regulariser.TEACHER else 4 * rows * size * DIRECTIONS  # the directions want no gradient

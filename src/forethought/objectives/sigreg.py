@@ -10,9 +10,10 @@ from torch import Tensor
 
 KNOTS, REACH = 17, 3.0
 STEP = REACH / (KNOTS - 1)
+DIRECTIONS = 256
 
 
-def sigreg(z_ND: Tensor, generator: torch.Generator, num_directions: int = 256) -> Tensor:
+def sigreg(z_ND: Tensor, generator: torch.Generator, num_directions: int = DIRECTIONS) -> Tensor:
     """Epps-Pulley statistic, averaged over random unit directions; a scalar that grows with N for non-Gaussian latents.
 
     The integral over t in [0, 3] of ((mean cos tx - e^{-t^2/2})^2 + (mean sin tx)^2) e^{-t^2/2}, times N, by the trapezoid

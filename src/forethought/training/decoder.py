@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.data.dataset import Dataset
 from forethought.perception.decoder import Decoder, small_images
 from forethought.training.checkpoint import load_modules, read_tensors
@@ -50,6 +51,10 @@ class DecoderStage(Stage):
 
     def trained(self) -> list[nn.Parameter]:
         return list(self.decoder.parameters())
+
+    def flops(self) -> int:
+        """FLOPs of one update."""
+        return meter.work(self.decoder).learned(self.frames_per_update)
 
     def note(self) -> Mapping[str, str]:
         return {"shape": json.dumps(self.decoder.shape)}

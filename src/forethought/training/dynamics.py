@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.dynamics.base import Dynamics
 from forethought.errors import DataError
 from forethought.training.config import TrainConfig
@@ -82,6 +83,11 @@ class DynamicsStage(Stage):
 
     def after_update(self, update: int) -> None:
         self.priority.error_N[torch.from_numpy(self.picked)] = self.error_B.cpu()
+
+    def flops(self) -> int:
+        """FLOPs of one update; what is remembered of the block before is learned through, too."""
+        batch = self.settings.batch_size
+        return meter.imagined_learned(self.dynamics, batch, self.settings.horizon) + 2 * batch * meter.filtered(self.dynamics)
 
     def monitor(self, update: int, metrics: Mapping[str, float]) -> Mapping[str, float]:
         """Now and then, the error on held-out episodes."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.dynamics.base import Dynamics
 from forethought.habits.policy import Habit
@@ -77,6 +78,13 @@ class HeadsStage(Stage):
 
     def trained(self) -> list[nn.Parameter]:
         return [*self.critic.parameters(), *self.habit.parameters()]
+
+    def flops(self) -> int:
+        """FLOPs of one update."""
+        few = self.settings.batch_size // 8
+        learned = meter.work(self.critic).learned(self.settings.batch_size) + meter.work(self.habit).learned(few)
+        rows, fused = few * len(self.actions), meter.rolled(self.dynamics)
+        return learned + rows * fused.of(2) + meter.of(self.critic, rows)
 
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         z_BD, goal_BD, distance_B = self._pairs(update)

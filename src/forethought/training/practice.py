@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.dynamics.base import Dynamics
 from forethought.habits.policy import Habit
 from forethought.training.config import PracticeConfig, TrainConfig
@@ -45,6 +46,12 @@ class PracticeStage(Stage):
 
     def trained(self) -> list[nn.Parameter]:
         return list(self.habit.parameters())
+
+    def flops(self) -> int:
+        """FLOPs of one update; the frozen dynamics passes gradients on."""
+        blocks = self.settings.batch_size * self.settings.horizon
+        before = self.settings.batch_size * meter.filtered(self.dynamics)
+        return before + 2 * meter.of(self.dynamics, blocks) + 3 * meter.of(self.habit, blocks)
 
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         z_BD, goal_BD, memory_BM = self._trials(update)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.data.dataset import Dataset
 from forethought.data.windows import WindowBatch, sample_windows
 from forethought.dynamics.base import Dynamics
@@ -22,7 +23,7 @@ from forethought.objectives.picture import PictureHead
 from forethought.objectives.prediction import prediction_error, unchanged_error
 from forethought.objectives.rank import effective_rank
 from forethought.objectives.recombine import state_gap
-from forethought.objectives.regulariser import Regulariser, spread
+from forethought.objectives.regulariser import Regulariser, spread, spread_flops
 from forethought.objectives.still import StillTargets, within_variance
 from forethought.objectives.straighten import curvature
 from forethought.perception.augment import augment
@@ -133,6 +134,25 @@ class PredictStage(Stage):
             "recombined": state_gap(state_GE, mixed_state),
         }
 
+    def flops(self) -> int:
+        """FLOPs of one update."""
+        settings = self.config.predict
+        batch, ahead = settings.episodes * settings.windows, settings.num_frames - 1
+        mixed = settings.episodes if self._recombines() else 0
+        frames, encoder = batch * settings.num_frames, meter.work(self.encoder)
+        total = encoder.learned(frames + mixed) + meter.imagined_learned(self.dynamics, batch, ahead)
+        total += 3 * meter.of(self.inverse, batch * ahead)  # what it reads are latents: they want gradients, too
+        if self.teacher is not None:
+            total += encoder.of(frames)
+        else:
+            total += spread_flops(settings.regulariser, batch, self.encoder.latent_size - self.encoder.scene_size)
+        if self.still is not None:
+            total += 3 * meter.of(self.still.decode, frames + mixed)
+        return total + (0 if self.picture is None else 3 * meter.of(self.picture.net, frames))
+
+    def _recombines(self) -> bool:
+        return self.stills is not None and bool(self.stills.images) and bool(self.config.predict.recombined)
+
     def after_update(self, update: int) -> None:
         if self.teacher is not None:
             follow(self.teacher, self.encoder, self.config.predict.teacher_rate)
@@ -162,7 +182,7 @@ class PredictStage(Stage):
         count, frames = batch.actions_BTA.shape[0], settings.num_frames
         observation = {name: values.reshape(count * frames, *values.shape[2:]) for name, values in batch.observations.items()}
         readings = self._augmented(self._readings(observation), update)
-        others = self._others(update) if self.stills is not None and self.stills.images and settings.recombined else None
+        others = self._others(update) if self._recombines() else None
         if others is None or self.stills is None:
             z_BTD, mixed = self._encode(self.encoder, readings, count)[0], None
         else:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.data.quantities import Quantities
 from forethought.perception.probe import Probe
 from forethought.training.checkpoint import load_modules, read_tensors
@@ -56,6 +57,10 @@ class ProbeStage(Stage):
 
     def trained(self) -> list[nn.Parameter]:
         return list(self.probe.parameters())
+
+    def flops(self) -> int:
+        """FLOPs of one update."""
+        return meter.work(self.probe).learned(self.frames_per_update)
 
     def note(self) -> Mapping[str, str]:
         return {"quantities": json.dumps(self.known.names)}

@@ -10,6 +10,40 @@ from typing import Any, final
 
 from forethought.errors import RunError
 from forethought.training.files import write_atomic
+from forethought.types import Effort, Energy, Known
+
+
+@final
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage, or a step of fixed work (0 updates), cost. `flops`: None where no formula counts them."""
+
+    updates: int
+    effort: Effort
+    flops: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """As it stands in files."""
+        spent = self.effort
+        return {
+            "updates": self.updates,
+            "seconds": round(spent.seconds, 3),
+            "cpu_seconds": round(spent.cpu_seconds, 3),
+            "accelerator_seconds": round(spent.accelerator_seconds, 3),
+            "joules": round(spent.energy.joules, 3),
+            "energy": spent.energy.known.value,
+            "flops": self.flops,
+        }
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> StageCost:
+        """From a file, of which older ones know neither FLOPs nor joules."""
+        energy = Energy(float(record.get("joules", 0.0)), Known(record.get("energy", "unknown")))
+        seconds, cpu_seconds, held = (
+            float(record.get(name, 0.0)) for name in ("seconds", "cpu_seconds", "accelerator_seconds")
+        )
+        spent = Effort(seconds=seconds, cpu_seconds=cpu_seconds, accelerator_seconds=held, energy=energy)
+        return StageCost(int(record.get("updates", 0)), spent, record.get("flops"))
 
 
 @final
@@ -85,27 +119,38 @@ class RunFolder:
     def is_finished(self, stage: str) -> bool:
         return stage in self._journal().get("finished", {})
 
-    def finish_stage(self, stage: str, updates: int, seconds: float, cpu_seconds: float) -> None:
+    def finish_stage(self, stage: str, cost: StageCost) -> None:
         """Note that a stage is done, and drop its checkpoint."""
-        journal = self._journal()
-        entry = {"updates": updates, "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3)}
-        journal.setdefault("finished", {})[stage] = entry
-        self._write_journal(journal)
+        self._note("finished", stage, cost)
         self.checkpoint(stage).unlink(missing_ok=True)
 
-    def stage_costs(self) -> dict[str, dict[str, float]]:
-        """Stage -> updates, seconds, cpu_seconds of every finished stage."""
-        costs: dict[str, dict[str, float]] = self._journal().get("finished", {})
-        return costs
+    def stage_costs(self) -> dict[str, StageCost]:
+        """What every finished stage cost."""
+        return {name: StageCost.of(record) for name, record in self._journal().get("finished", {}).items()}
 
-    def clock(self, stage: str) -> tuple[float, float]:
-        """Wall and CPU seconds that an unfinished stage had used at its last checkpoint."""
-        wall, cpu = self._journal().get("clocks", {}).get(stage, (0.0, 0.0))
-        return float(wall), float(cpu)
+    def clock(self, stage: str) -> Effort:
+        """What an unfinished stage had used at its last checkpoint."""
+        noted = self._journal().get("clocks", {}).get(stage, {})
+        if isinstance(noted, list):  # as it was before energy was noted
+            noted = {"seconds": noted[0], "cpu_seconds": noted[1]}
+        return StageCost.of(noted).effort
 
-    def save_clock(self, stage: str, wall: float, cpu: float) -> None:
+    def save_clock(self, stage: str, spent: Effort) -> None:
+        self._note("clocks", stage, StageCost(0, spent))
+
+    def add_step(self, step: str, cost: StageCost) -> None:
+        """Note what a step of fixed work cost, on top of what earlier calls spent on it."""
+        before = self.step_costs().get(step, StageCost(0, Effort(), 0))
+        flops = None if cost.flops is None or before.flops is None else before.flops + cost.flops
+        self._note("steps", step, StageCost(0, before.effort + cost.effort, flops))
+
+    def step_costs(self) -> dict[str, StageCost]:
+        """What the steps between the stages cost."""
+        return {name: StageCost.of(record) for name, record in self._journal().get("steps", {}).items()}
+
+    def _note(self, group: str, name: str, cost: StageCost) -> None:
         journal = self._journal()
-        journal.setdefault("clocks", {})[stage] = [wall, cpu]
+        journal.setdefault(group, {})[name] = cost.record()
         self._write_journal(journal)
 
     def spent(self) -> float:

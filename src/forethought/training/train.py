@@ -15,6 +15,8 @@ from typing import final
 import torch
 from torch import nn
 
+from forethought.agent import meter
+from forethought.agent.energy import Gauge, Stopwatch
 from forethought.config import checked, read_json, to_json
 from forethought.costs.build import CriticKind
 from forethought.data import open_log
@@ -48,7 +50,7 @@ from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
 from forethought.training.progress import Progress, Silent, Watcher
 from forethought.training.replay import save_replay
-from forethought.training.run import RunFolder
+from forethought.training.run import RunFolder, StageCost
 from forethought.training.schedule import Schedule
 from forethought.training.surprise import fit_monitor, save_monitor
 from forethought.training.tail import measure_tail
@@ -144,8 +146,9 @@ class _Job:
             practice = PracticeStage(latents, parts.model.dynamics, parts.habit, self.config, self.config.practice)
             self._stage(practice, self.config.practice.schedule)
         probes = self._look(data, latents, held_out, held_out_latents)
-        self._watch_out(data, latents, held_out, held_out_latents, parts)
-        self._calibrate(held_out, held_out_latents, parts, probes)
+        with self._metered("calibrate"):
+            self._watch_out(data, latents, held_out, held_out_latents, parts)
+            self._calibrate(held_out, held_out_latents, parts, probes)
 
     def _look(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents) -> tuple[ProbeQuality, ...]:
         """What people look through: the probe (how well it reads is returned), and the decoder. The agent needs neither."""
@@ -216,6 +219,13 @@ class _Job:
         self.compute.place(*parts.trees())
         return parts
 
+    @contextmanager
+    def _metered(self, step: str, flops: int | None = None) -> Iterator[None]:
+        """Note what a step between the stages costs."""
+        watch = Stopwatch(Gauge.find(torch.device(self.compute.device)))
+        yield
+        self.run.add_step(step, StageCost(0, watch.lap(), flops))
+
     def _stage(self, stage: Stage, schedule: Schedule) -> None:
         self.step = stage.name
         if self.run.is_finished(stage.name):
@@ -232,14 +242,16 @@ class _Job:
         self.step, path = "encode", self.run.path / "work" / f"{name}.npy"
         parts.model.eval()
         if not is_encoded(path, data.num_rows):
-            encode_rows(parts.model, data, path, self.watcher, self.compute)
+            with self._metered("encode", meter.of(parts.encoder, data.num_rows)):
+                encode_rows(parts.model, data, path, self.watcher, self.compute)
         return load_latents(path, data, self.config.frameskip, self.config.encoder.scene_size)
 
     def _heads(self, latents: Latents, parts: Parts) -> Stage:
         """The stage of the chosen critic and habit; what it starts from (graphs, or places alone) is imagined first."""
         needed = self.config.heads.critic in (CriticKind.GRAPH, CriticKind.MAP)
-        graph = self._graphs(latents, parts) if needed else None
-        stage = heads_stage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
+        with self._metered("graphs"):
+            graph = self._graphs(latents, parts) if needed else None
+            stage = heads_stage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
         self.clock.done("graphs")
         return stage
 

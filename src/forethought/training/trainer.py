@@ -17,14 +17,16 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from forethought.agent.energy import Gauge, Stopwatch
 from forethought.errors import TrainingError
 from forethought.training.board import Board, board_for
 from forethought.training.checkpoint import load_training, save_modules, save_training
 from forethought.training.clock import Clock
 from forethought.training.distributed import Ranks, average_gradients
 from forethought.training.progress import Progress, Silent, Watcher
-from forethought.training.run import RunFolder
+from forethought.training.run import RunFolder, StageCost
 from forethought.training.schedule import Schedule
+from forethought.types import Effort
 
 
 class Stage(ABC):
@@ -45,6 +47,10 @@ class Stage(ABC):
     @abstractmethod
     def loss(self, update: int) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss of that update and what to log (scalars)."""
+
+    @abstractmethod
+    def flops(self) -> int:
+        """FLOPs of one update, all ranks together, forward and backward (`agent/meter.py`)."""
 
     def note(self) -> Mapping[str, str]:
         """Kept in the finished stage's file beside the weights: at most one entry, or the file's bytes could differ."""
@@ -89,7 +95,7 @@ def run_stage(
 class _Loop:
     def __init__(self, stage: Stage, schedule: Schedule, run: RunFolder, ranks: Ranks, watcher: Watcher, clock: Clock) -> None:
         self.stage, self.run_folder, self.ranks, self.watcher, self.clock = stage, run, ranks, watcher, clock
-        self.before = run.clock(stage.name)
+        self.spent = run.clock(stage.name)
         self.schedule = schedule
         device = stage.trained()[0].device
         self.optimizer = torch.optim.AdamW(
@@ -107,10 +113,11 @@ class _Loop:
             self.run_folder.truncate_metrics(self.stage.name, self.done)
             self.board = board_for(self.run_folder.board / self.stage.name, self.done)
         # Only now, as making the first optimizer of a process imports for seconds.
-        share = self.clock.share(self.stage.name, self.before[0])
+        share = self.clock.share(self.stage.name, self.spent.seconds)
         self.schedule = self.schedule if share is None else replace(self.schedule, seconds=share)
-        self.started, self.cpu_started = time.perf_counter(), time.process_time()
-        self.saved = self.started
+        self.started = self.saved = time.perf_counter()
+        self.watch = Stopwatch(Gauge.find(self.stage.trained()[0].device))
+        self.elsewhere = self.spent.seconds
         first = self.done
         metrics: dict[str, float] = {}
         with _deferred_interrupt() as interrupted:
@@ -125,18 +132,24 @@ class _Loop:
             self._save()
         elif self.ranks.is_main:
             save_modules(self.run_folder.stage_file(self.stage.name), self.stage.modules(), self.stage.note())
-            self.run_folder.finish_stage(self.stage.name, self.done, *self._clocks())
+            self.run_folder.finish_stage(self.stage.name, StageCost(self.done, self._spent(), self.done * self.stage.flops()))
             self.clock.save()
-        return Outcome(self.done, *self._clocks(), stop, metrics)
+        spent = self._spent()
+        return Outcome(self.done, spent.seconds, spent.cpu_seconds, stop, metrics)
 
-    def _clocks(self) -> tuple[float, float]:
-        wall, cpu = time.perf_counter() - self.started, time.process_time() - self.cpu_started
-        return self.before[0] + wall, self.before[1] + cpu
+    def _spent(self) -> Effort:
+        """So far, earlier calls included. Called at every checkpoint: between two of them no energy counter wraps twice."""
+        self.spent += self.watch.lap()
+        return self.spent
+
+    def _elapsed(self) -> float:
+        """Wall seconds so far, earlier calls included."""
+        return self.elsewhere + time.perf_counter() - self.started
 
     def _progress(self) -> float:
         if self.schedule.seconds is None:
             return self.done / max(self.schedule.updates, 1)
-        return self._clocks()[0] / self.schedule.seconds
+        return self._elapsed() / self.schedule.seconds
 
     def _update(self, progress: float) -> tuple[Tensor, Mapping[str, Tensor]]:
         for group in self.optimizer.param_groups:
@@ -179,7 +192,7 @@ class _Loop:
     def _save(self) -> None:
         if self.ranks.is_main:
             save_training(self.checkpoint, self.stage.modules(), self.optimizer, self.done)
-            self.run_folder.save_clock(self.stage.name, *self._clocks())
+            self.run_folder.save_clock(self.stage.name, self._spent())
             self.clock.save()
         self.saved = time.perf_counter()
 

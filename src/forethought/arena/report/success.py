@@ -11,12 +11,13 @@ from forethought.arena.statistics import Interval
 from forethought.page.html import Section, cards, table
 from forethought.page.svg import interval_bar
 from forethought.training.run import RunFolder
+from forethought.types import Effort
 
 
 def head(folder: RunFolder, found: Evaluation) -> str:
     """Title, the verdict in one sentence, and four figures."""
     agent, floor = found.agent, next(r for r in found.results if r.agent == found.floor)
-    success, seconds = agent.success(), sum(c["seconds"] for c in folder.stage_costs().values())
+    success, seconds = agent.success(), sum(c.effort.seconds for c in folder.stage_costs().values())
     n = len(agent.outcomes)
     compare = f"The best rule that learns nothing (“{floor.agent}”) reached {_percent(floor.success())} of the same goals"
     surely = "a difference that chance does not explain" if found.p_against_floor < 0.05 else "no difference that n can tell"
@@ -67,11 +68,11 @@ def cost(folder: RunFolder, found: Evaluation) -> Section:
     ]  # fmt: skip
     heads = ["for each task solved", "imagined steps", "searches", "CPU ms", "p50 ms", "p99 ms", "n decisions"]
     stages = [
-        [escape(name), f"{c['updates']:,.0f}", f"{c['seconds']:.1f}", f"{c['cpu_seconds']:.1f}"]
+        [escape(name), f"{c.updates:,}", f"{c.effort.seconds:.1f}", f"{c.effort.cpu_seconds:.1f}"]
         for name, c in folder.stage_costs().items()
     ]
-    total = [sum(c[key] for c in folder.stage_costs().values()) for key in ("seconds", "cpu_seconds")]
-    stages.append(["all", "", f"{total[0]:.1f}", f"{total[1]:.1f}"])
+    total = sum((c.effort for c in folder.stage_costs().values()), Effort())
+    stages.append(["all", "", f"{total.seconds:.1f}", f"{total.cpu_seconds:.1f}"])
     lead = f"Costs of all {len(found.agent.outcomes)} episodes, failures too, divided by the tasks solved; milliseconds are one decision's."
     training = f"<h3>Training</h3>{table(['stage', 'updates', 'seconds', 'CPU seconds'], stages)}"
     return Section("cost", "What it costs", lead, table(heads, rows, main=0) + training)

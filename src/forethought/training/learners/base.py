@@ -62,6 +62,14 @@ class CriticLearner(ABC):
     def lesson(self, generator: torch.Generator) -> Lesson:
         """One update's loss."""
 
+    @abstractmethod
+    def flops(self) -> int:
+        """FLOPs of a lesson, forward and backward."""
+
+    def shown(self) -> int:
+        """Rows of the example that every lesson shows by the way."""
+        return 0
+
     def modules(self) -> Mapping[str, nn.Module]:
         """All that a checkpoint holds: the critic, and what it is learned with."""
         return {"critic": self.critic}
@@ -80,6 +88,10 @@ class HabitLearner(ABC):
     @abstractmethod
     def example(self, lesson: Lesson, generator: torch.Generator) -> Example:
         """This update's examples; `lesson` is the critic's of the same update."""
+
+    @abstractmethod
+    def flops(self, shown: int) -> tuple[int, int]:
+        """FLOPs of making the examples, and how many there are; `shown` of them come with the critic's lesson."""
 
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

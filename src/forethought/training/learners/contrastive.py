@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.costs.quasimetric import Quasimetric
 from forethought.costs.temporal import mlp
 from forethought.training.config import HeadsConfig
@@ -39,6 +40,12 @@ class ContrastiveCritic(CriticLearner):
 
     def trained(self) -> list[nn.Parameter]:
         return [*self.critic.parameters(), *self.potential.parameters()]
+
+    def flops(self) -> int:
+        episodes = max(1, self.settings.batch_size // (2 * EACH))
+        own, others = episodes * EACH, episodes * self.settings.negatives
+        embedded = meter.work(self.distance.net).learned(2 * own + others)
+        return embedded + meter.work(self.potential).learned(own + others)
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         """Each start tells its own future from `negatives` states of anywhere, which its episode's starts share."""

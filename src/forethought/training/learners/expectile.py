@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import nn
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.training.config import HeadsConfig
 from forethought.training.learners.base import CriticLearner, Lesson, Material, discounted, follow_, target_of
@@ -24,6 +25,10 @@ class ExpectileCritic(CriticLearner):
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "target": self.target}
+
+    def flops(self) -> int:
+        batch = self.settings.batch_size
+        return meter.of(self.target, batch) + meter.work(self.critic).learned(batch)
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         steps, discount = self.log.draw(self.settings.batch_size, generator), self.settings.discount

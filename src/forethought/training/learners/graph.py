@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch.nn import functional
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.training.config import HeadsConfig
 from forethought.training.graphs import UNREACHED, Graph
@@ -19,6 +20,9 @@ class GraphCritic(CriticLearner):
 
     def __init__(self, critic: Critic, graph: Graph, config: HeadsConfig) -> None:
         self.critic, self.graph, self.config = critic, graph, config
+
+    def flops(self) -> int:
+        return meter.work(self.critic).learned(self.config.batch_size)
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         count, (scenes, nodes, _) = self.config.batch_size, self.graph.state_GNE.shape

@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.training.config import HeadsConfig
 from forethought.training.learners.base import Example, HabitLearner, Lesson, Material
@@ -23,6 +24,13 @@ class ImaginedHabit(HabitLearner):
 
     def __init__(self, critic: Critic, space: Space, material: Material, config: HeadsConfig) -> None:
         self.critic, self.space, self.material, self.count = critic, space, material, config.batch_size // 8
+
+    def flops(self, shown: int) -> tuple[int, int]:
+        if shown:
+            return 0, shown
+        actions = len(self.material.actions_KA)
+        imagined = self.count * meter.rolled(self.material.dynamics).of(2 * actions)
+        return imagined + meter.of(self.critic, self.count * actions), self.count
 
     @torch.no_grad()
     def example(self, lesson: Lesson, generator: torch.Generator) -> Example:
@@ -50,6 +58,9 @@ class LoggedHabit(HabitLearner):
 
     def __init__(self, critic: Critic, material: Material, config: HeadsConfig) -> None:
         self.critic, self.log, self.settings = critic, LogSampler(material.latents, material.device), config.learner
+
+    def flops(self, shown: int) -> tuple[int, int]:
+        return 2 * meter.of(self.critic, self.settings.batch_size), self.settings.batch_size
 
     @torch.no_grad()
     def example(self, lesson: Lesson, generator: torch.Generator) -> Example:

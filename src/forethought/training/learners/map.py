@@ -6,6 +6,7 @@ from typing import final
 
 import torch
 
+from forethought.agent import meter
 from forethought.costs.landmarks import LandmarkDistance
 from forethought.training.config import HeadsConfig
 from forethought.training.graphs import Graph
@@ -29,6 +30,9 @@ class MapCritic(CriticLearner):
         logged = z_ND[:: max(1, len(z_ND) // SAMPLE)].to(material.device)
         draw_map(critic, graph, material.dynamics, material.actions_KA, logged)
 
+    def flops(self) -> int:
+        return 0
+
     def lesson(self, generator: torch.Generator) -> Lesson:
         return Lesson(self.nothing, {})
 
@@ -39,6 +43,11 @@ class MapHabit(HabitLearner):
 
     def __init__(self, critic: LandmarkDistance, space: Space, material: Material, config: HeadsConfig) -> None:
         self.critic, self.space, self.material, self.count = critic, space, material, config.batch_size // 8
+
+    def flops(self, shown: int) -> tuple[int, int]:
+        ways = AHEAD * len(self.material.actions_KA)
+        one = meter.rolled(self.material.dynamics).of(ways) + meter.of(self.critic, ways)
+        return self.count * one, self.count
 
     @torch.no_grad()
     def example(self, lesson: Lesson, generator: torch.Generator) -> Example:

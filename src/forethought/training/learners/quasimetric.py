@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.training.config import HeadsConfig
 from forethought.training.learners.base import CriticLearner, Lesson, Material
@@ -42,6 +43,10 @@ class QuasimetricCritic(CriticLearner):
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "multiplier": self.multiplier}
+
+    def flops(self) -> int:
+        batch = self.settings.batch_size
+        return meter.work(self.critic).learned(2 * batch) + meter.of(self.material.dynamics, batch // 2)
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         start, goal = self.material.places.pairs(self.settings.batch_size, generator)

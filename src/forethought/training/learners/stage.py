@@ -7,6 +7,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from forethought.agent import meter
 from forethought.habits.policy import Habit
 from forethought.training.learners.base import CriticLearner, HabitLearner
 from forethought.training.seeds import generator_for
@@ -36,6 +37,11 @@ class LearnedHeads(Stage):
         habit_loss = self.habit.loss(shown.z_BD, shown.goal_BD, shown.action_BA, shown.weight_B)
         figures = {"critic": lesson.loss.detach(), "habit": habit_loss.detach(), **lesson.metrics}
         return lesson.loss + habit_loss, figures
+
+    def flops(self) -> int:
+        """FLOPs of one update."""
+        made, rows = self.habits.flops(self.critics.shown())
+        return self.critics.flops() + made + meter.work(self.habit).learned(rows)
 
     def after_update(self, update: int) -> None:
         self.critics.after_update()

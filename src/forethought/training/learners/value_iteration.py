@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forethought.agent import meter
 from forethought.costs.temporal import Critic
 from forethought.habits.policy import Habit
 from forethought.training.config import HeadsConfig
@@ -31,6 +32,16 @@ class ImaginedCritic(CriticLearner):
     def modules(self) -> Mapping[str, nn.Module]:
         return {"critic": self.critic, "target": self.target}
 
+    def shown(self) -> int:
+        return self.settings.batch_size // 8
+
+    def flops(self) -> int:
+        count, steps, ways = self.shown(), self.settings.steps, self.shown() * self.settings.first_actions
+        dynamics = self.material.dynamics
+        near = (count // 8 + 1) * meter.rolled(dynamics).of(steps)
+        walked = steps * meter.of(dynamics, ways) + meter.of(self.habit, count + (steps - 1) * ways)
+        return near + walked + meter.of(self.target, ways) + meter.work(self.critic).learned(count * (steps + 1))
+
     def lesson(self, generator: torch.Generator) -> Lesson:
         z, goal, most = self._pairs(generator)
         way_BTD, blocks_BT, first = self._best_way(z, goal, most, generator)
@@ -47,7 +58,7 @@ class ImaginedCritic(CriticLearner):
     @torch.no_grad()
     def _pairs(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Starts, goals, and the most blocks between them (inf: unknown). Some goals are the start, some a few blocks away."""
-        count = self.settings.batch_size // 8
+        count = self.shown()
         z, goal = self.material.places.pairs(count, generator)
         near, most = count // 8 + 1, z.new_full((count,), torch.inf)
         dynamics, steps = self.material.dynamics, self.settings.steps
