@@ -73,7 +73,9 @@ class Walker:
 
 
 def untimed(outcomes) -> list[Outcome]:
-    return sorted((dataclasses.replace(o, cpu_seconds=0.0, milliseconds=()) for o in outcomes), key=lambda o: o.pair)
+    return sorted(
+        (dataclasses.replace(o, cpu_seconds=0.0, joules=0.0, milliseconds=()) for o in outcomes), key=lambda o: o.pair
+    )
 
 
 def test_results_depend_on_neither_order_nor_company_nor_workers() -> None:

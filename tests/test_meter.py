@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import call
 from conftest import small_config
 from test_learners import made_up, small_stage
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,7 +22,8 @@ from forethought.agent import meter
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
 from forethought.agent.energy import WATTS_PER_CORE, Gauge, Stopwatch, board, packages
 from forethought.agent.ladder import Trust
-from forethought.arena.evaluate import agent_in_mode
+from forethought.arena.costs import run_cost
+from forethought.arena.evaluate import agent_in_mode, evaluate
 from forethought.costs.build import CriticKind, build_critic
 from forethought.costs.critic import CriticCost
 from forethought.data import open_log
@@ -29,6 +33,7 @@ from forethought.data.split import Split
 from forethought.dynamics.build import FAMILIES, Architecture, build_dynamics
 from forethought.dynamics.residual_mlp import ResidualMLP
 from forethought.envs.two_room import record
+from forethought.errors import RunError
 from forethought.habits.policy import Habit
 from forethought.objectives.regulariser import Regulariser
 from forethought.perception.build import IMAGE_BODIES, EncoderConfig, build_encoder
@@ -334,3 +339,44 @@ def test_a_journal_of_before_is_read() -> None:
     cost = StageCost.of({"updates": 5, "seconds": 1.5, "cpu_seconds": 2.0})
     assert cost == StageCost(5, Effort(seconds=1.5, cpu_seconds=2.0), None)
     assert StageCost.of(cost.record()) == cost
+
+
+def test_what_a_run_and_a_solved_task_cost(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    done = call("meter", copy)
+    assert f"forethought eval {copy} --task TASK" in done.said and "predict" in done.stdout
+    found = evaluate(copy, "two-room-random-v1", count=3, modes=("habit", "plan"))
+    record = json.loads(call("meter", copy, "--json").stdout)
+    assert record["training"]["all"]["flops"] == sum(c["flops"] or 0 for n, c in record["training"].items() if n != "all")
+    habit, plan = record["per_solved"]
+    for told, result in zip((habit, plan), found.results, strict=False):
+        for name in ("flops", "cpu_seconds", "joules"):
+            assert told[name] is None or told[name] == pytest.approx(result.per_solved(name))
+    each = [sum(o.flops for o in r.outcomes) / sum(len(o.milliseconds) for o in r.outcomes) for r in found.results[:2]]
+    assert each[1] > each[0] > 0  # a decision that searches costs more than a habit's
+
+
+def test_other_watts_change_estimates_alone(run: Path, tmp_path: Path) -> None:
+    known, doubled = (run_cost(run, watts).stages["predict"].effort for watts in (None, 2 * WATTS_PER_CORE))
+    if known.energy.known is Known.ESTIMATE:
+        assert doubled.energy.joules == pytest.approx(2 * known.energy.joules, rel=0.01)
+    folder = RunFolder(tmp_path)
+    folder.finish_stage("predict", StageCost(1, Effort(cpu_seconds=1.0, energy=Energy(3.0, Known.READING)), 10))
+    assert run_cost(tmp_path, 99.0).stages["predict"].effort.energy == Energy(3.0, Known.READING)
+
+
+def test_files_of_before_are_read(tmp_path: Path) -> None:
+    (tmp_path / "journal.json").write_text('{"finished": {"predict": {"updates": 5, "seconds": 1.5, "cpu_seconds": 2.0}}}')
+    outcome = {"pair": "a", "success": True, "predictor_passes": 90, "planner_calls": 3, "cpu_seconds": 0.5}
+    result = {"task": "t", "agent": "plan", "p50_ms": 1.0, "p99_ms": 2.0, "outcomes": [outcome, {**outcome, "success": False}]}
+    (tmp_path / "evaluation.json").write_text(json.dumps({"results": [result]}))
+    told = call("meter", tmp_path, "--watts", 10).stdout
+    assert "~20" in told and "~10" in told and "180" in told and "evaluate again" in told  # 2 x 10 W; 1 s x 10 W; 2 x 90 passes
+    cost = run_cost(tmp_path).agents[0]
+    assert cost.flops is None and cost.solved == 1 and cost.energy == Energy(7.0, Known.ESTIMATE)
+    (tmp_path / "evaluation.json").write_text("{}")
+    with pytest.raises(RunError, match="write it again"):
+        run_cost(tmp_path)
+    with pytest.raises(RunError, match="no stage of a training"):
+        run_cost(tmp_path / "none")

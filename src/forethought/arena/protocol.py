@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias, final
@@ -22,7 +23,7 @@ from forethought.arena.statistics import Interval, percentile, wilson
 from forethought.arena.task import Pair, Rule, RunningEpisode, Task
 from forethought.arena.workers import spread
 from forethought.data.durable import atomic_write_bytes
-from forethought.types import Decision, Mode, State
+from forethought.types import Decision, Effort, Known, Mode, State
 
 Watch: TypeAlias = Callable[[RunningEpisode, Decision, State], None]
 
@@ -44,6 +45,10 @@ class Outcome:
     planner_calls: int = 0
     cpu_seconds: float = 0.0
     milliseconds: tuple[float, ...] = ()
+    flops: int = 0
+    accelerator_seconds: float = 0.0
+    joules: float = 0.0
+    energy: Known = Known.UNKNOWN
 
 
 @final
@@ -70,7 +75,7 @@ class Result:
         return percentile([ms for o in self.outcomes for ms in o.milliseconds], share)
 
     def per_solved(self, what: str) -> float:
-        """Mean predictor passes, planner calls or CPU seconds spent, failures included, per task solved (inf: none was)."""
+        """Mean passes, planner calls, FLOPs, seconds or joules spent, failures included, per task solved (inf: none was)."""
         total, solved = sum(float(getattr(o, what)) for o in self.outcomes), sum(o.success for o in self.outcomes)
         return total / solved if solved else math.inf
 
@@ -104,7 +109,7 @@ def run_episode(agent: Agent, task: Task, pair: Pair, watch: Watch | None = None
     """One pair: success counts only if every move until then was legal. `watch` sees each decision before its step."""
     episode = task.begin(pair)
     moment, state = episode.start, agent.init(episode.goal, pair.key)
-    passes, calls, cpu, times, steps = 0, 0, 0.0, [], 0
+    spent, times, steps = Effort(), [], 0
     while steps < task.budget and not (moment.reached and moment.legal):
         began = time.perf_counter()
         decision, state = agent.act(moment.observation, state)
@@ -114,10 +119,23 @@ def run_episode(agent: Agent, task: Task, pair: Pair, watch: Watch | None = None
             watch(episode, decision, state)
         moment = episode.step(decision.action)
         steps += 1
-        passes, calls = passes + decision.effort.predictor_passes, calls + decision.effort.planner_calls
-        cpu += decision.effort.cpu_seconds
+        spent += decision.effort
     reached = moment.reached and moment.legal
-    return Outcome(pair.id, pair.classes, reached, moment.legal, steps, passes, calls, cpu, tuple(times))
+    return Outcome(
+        pair.id,
+        pair.classes,
+        reached,
+        moment.legal,
+        steps,
+        spent.predictor_passes,
+        spent.planner_calls,
+        spent.cpu_seconds,
+        tuple(times),
+        spent.flops,
+        spent.accelerator_seconds,
+        spent.energy.joules,
+        spent.energy.known,
+    )
 
 
 def _run_rule(rule: Rule, task: Task, pair: Pair) -> Outcome:
@@ -183,6 +201,8 @@ def _record(result: Result) -> dict[str, object]:
         "p99_ms": result.latency(0.99),
         "predictor_passes_per_solved": result.per_solved("predictor_passes"),
         "cpu_seconds_per_solved": result.per_solved("cpu_seconds"),
+        "flops_per_solved": result.per_solved("flops"),
+        "joules_per_solved": result.per_solved("joules"),
         "outcomes": outcomes,
     }
 
@@ -193,6 +213,8 @@ def _plain(value: object) -> object:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -39,6 +39,7 @@ def _doctor(json: bool) -> None:
         "matrix GFLOP/s, 1 thread": round(matrix_rate() / 1e9, 1),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else False,
         "apple mps": torch.backends.mps.is_available(),
+        "energy": _energy(),
         "torch": torch.__version__, "numpy": version("numpy"),
     }  # fmt: skip
     missing = missing_packages()
@@ -47,6 +48,17 @@ def _doctor(json: bool) -> None:
     lines = [f"{name:<28}{_in_words(value)}" for name, value in facts.items()]
     lines += [f"to do: {line}" for line in advice] or ["nothing to fix"]
     emit({**facts, "advice": advice}, json, "\n".join(lines))
+
+
+def _energy() -> str:
+    """Whether joules can be read here."""
+    import torch
+
+    from forethought.agent.energy import Gauge
+    from forethought.training.device import choose
+
+    gauge = Gauge.find(torch.device(choose().device))
+    return f"estimated: {gauge.why}" if gauge.why else "read off counters"
 
 
 def _in_words(value: Any) -> str:

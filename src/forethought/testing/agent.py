@@ -92,7 +92,8 @@ def _check_decision(decision: Decision, space: Space | None) -> None:
     _require(isinstance(decision, Decision), f"act returned a {type(decision).__name__}, expected a Decision")
     _require(isinstance(decision.mode, Mode), f"mode is {decision.mode!r}, expected a Mode")
     _require(bool(decision.reason), "reason is empty; say why this mode")
-    effort = dataclasses.astuple(decision.effort)
+    spent = decision.effort
+    effort = (*(getattr(spent, f.name) for f in dataclasses.fields(spent) if f.name != "energy"), spent.energy.joules)
     _require(all(math.isfinite(v) and v >= 0 for v in effort), f"effort is {decision.effort}; expected finite, not negative")
     idle = decision.mode is not Mode.CONTINUE or decision.effort.planner_calls == 0
     _require(idle, "mode is CONTINUE with planner calls; a decision that searched is PLAN")
