@@ -217,11 +217,13 @@ class Target:
     """A goal as costs and proposals see it: already encoded. z_BD is None for reward goals.
 
     options_KD: latents from experience that would do (predicate goals); each decision makes for the nearest of them.
+    strange: in words, if the goal is unlike anything in the log: no habit is trusted for it.
     """
 
     z_BD: Tensor | None
     goal: Goal | None = None
     options_KD: Tensor | None = None
+    strange: str = ""
 
 
 @final

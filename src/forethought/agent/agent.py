@@ -15,6 +15,7 @@ from torch import Tensor
 from forethought.agent import meter
 from forethought.agent.aim import Aim, aim_now, options_for, shortfall
 from forethought.agent.energy import Gauge, Stopwatch
+from forethought.agent.incoming import carried, finite, of_goal, readings, sound, unforetold
 from forethought.agent.ladder import Choice, Habits, Trust, choose
 from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
@@ -40,7 +41,6 @@ from forethought.types import (
     Observation,
     ReachObservation,
     ReachPredicate,
-    SensorKind,
     State,
     Surprise,
     Target,
@@ -113,30 +113,39 @@ class ForethoughtAgent:
                 f"this agent pursues ReachObservation and ReachPredicate goals; got {type(goal).__name__}. "
                 "Give an observation to reach, or a predicate to make true"
             )
+        seen = readings(self.spec.sensors, goal.observation)
         with torch.inference_mode():
-            z_BD = self.model.encode(self._tensors(goal.observation))
-        return Target(z_BD, goal)
+            z_BD = self.model.encode(self._tensors(seen))
+        return Target(z_BD, goal, strange=of_goal(self.monitor, z_BD, seen))
 
     def shortfall(self, observation: Observation, goal: ReachPredicate) -> float:
         """How far a predicate is from true here, in deviations of its quantities; below 0 it holds, says the probe."""
         with torch.inference_mode():
-            return shortfall(goal, self.probe, self.model.encode(self._tensors(observation)))
+            return shortfall(goal, self.probe, self.model.encode(self._tensors(readings(self.spec.sensors, observation))))
 
     def act(self, observation: Observation, state: State) -> tuple[Decision, State]:
         if state.pending:
             return self._continue(state)
         watch = Stopwatch(self.gauge)
+        try:
+            seen = readings(self.spec.sensors, observation)
+        except UsageError as error:
+            return self._blind(state, f"stopped, as nothing can be made of what is seen: {error}", watch)
         with torch.inference_mode():
-            belief = self.believe(observation, state)
-            surprise, expectation = self._compare(observation, belief, state)
-            chosen = self._choose(belief, dataclasses.replace(state, expectation=expectation), surprise)
+            belief = self.believe(seen, state)
+            if not finite(belief.z_BD, belief.memory_BM):
+                return self._blind(state, "stopped: the model makes no finite latent of what is seen", watch)
+            surprise, expectation = self._compare(seen, belief, state)
+            found = self._choose(belief, dataclasses.replace(state, expectation=expectation), surprise)
+            chosen = sound(found)
             frames = self._frames(chosen)
             expectation = self._expect(expectation, belief, torch.as_tensor(np.concatenate(frames), device=self.device))
         passes = chosen.passes + (0 if surprise is None else surprise.passes)
         flops = chosen.flops + self._flops(state, surprise)
-        effort = Effort(passes, int(chosen.mode is Mode.PLAN), flops=flops) + watch.lap()
-        action = self.spec.action_space.decode(frames[0])
-        decision = Decision(action, chosen.mode, chosen.reason, effort, surprise, chosen.plan)
+        effort = Effort(passes, int(found.mode is Mode.PLAN), flops=flops) + watch.lap()
+        action, strange = self.spec.action_space.decode(frames[0]), state.target.strange
+        reason = f"{chosen.reason}; {strange}" if strange else chosen.reason
+        decision = Decision(action, chosen.mode, reason, effort, surprise, chosen.plan)
         after = dataclasses.replace(
             state,
             step=state.step + 1,
@@ -148,6 +157,29 @@ class ForethoughtAgent:
             expectation=expectation,
         )
         return decision, after
+
+    def _blind(self, state: State, why: str, watch: Stopwatch) -> tuple[Decision, State]:
+        """The safe action for a block, without looking (the rule is in `agent/incoming.py`)."""
+        frames = self._frames(Choice(None, 0, Mode.STOP, why))
+        block, belief, expectation = np.concatenate(frames), state.belief, state.expectation
+        if belief is not None and state.taken:
+            with torch.inference_mode():
+                belief = carried(self.model.dynamics, belief, torch.as_tensor(state.taken[0], device=self.device))
+        if self.monitor is not None and expectation is not None:
+            expectation = unforetold(self.monitor, expectation, torch.as_tensor(block, device=self.device))
+        passes = int(belief is not None)
+        effort = Effort(passes, flops=meter.of(self.model.dynamics, 1) * passes) + watch.lap()
+        after = dataclasses.replace(
+            state,
+            step=state.step + 1,
+            belief=belief,
+            plan=None,
+            plan_step=0,
+            pending=frames[1:],
+            taken=() if belief is None else (block,),
+            expectation=expectation,
+        )
+        return Decision(self.spec.action_space.decode(frames[0]), Mode.STOP, why, effort), after
 
     def _flops(self, state: State, surprise: Surprise | None) -> int:
         """Of all but the choice itself: observing, aiming, comparing and expecting."""
@@ -177,7 +209,8 @@ class ForethoughtAgent:
     def _compare(self, observation: Observation, belief: Belief, state: State) -> tuple[Surprise | None, Expectation | None]:
         if self.monitor is None or state.expectation is None:
             return None, None
-        return self.monitor.look(self.model, state.expectation, belief, observation)
+        with np.errstate(over="ignore", invalid="ignore"):  # a number may be finite, and its square not
+            return self.monitor.look(self.model, state.expectation, belief, observation)
 
     def _expect(self, expectation: Expectation | None, belief: Belief, block_A: Tensor) -> Expectation | None:
         if self.monitor is None or expectation is None:
@@ -241,21 +274,7 @@ class ForethoughtAgent:
         return tuple(np.array(row) for row in rows)
 
     def _tensors(self, observation: Observation) -> dict[str, Tensor]:
-        return {
-            s.name: torch.as_tensor(_reading(observation, s.name, s.shape, s.kind)[None], device=self.device)
-            for s in self.spec.sensors
-        }
-
-
-def _reading(observation: Observation, name: str, shape: tuple[int, ...], kind: SensorKind) -> Array:
-    if name not in observation:
-        raise UsageError(
-            f"the observation lacks sensor '{name}'; got {sorted(observation)}; give every sensor the model was trained on"
-        )
-    value = np.ascontiguousarray(observation[name])
-    if value.shape != shape:
-        raise UsageError(f"sensor '{name}' has shape {value.shape}, expected {shape}; resize it as the log's was")
-    return value.astype(np.float32) if kind is SensorKind.VECTOR else value
+        return {name: torch.as_tensor(value[None], device=self.device) for name, value in observation.items()}
 
 
 def stream(key: int, step: int) -> int:

@@ -88,14 +88,14 @@ def choose(
         why = f"{surprise.reason}: no habit is trusted; {found.reason}"
         return Choice(found.plan, 1, Mode.PLAN, why, found.passes, found.flops)
     passes, flops, doubts = 0, habits.looked_up(state), []
-    for name, way in habits.ways(belief, state, aim, horizon):
+    for name, way in () if state.target.strange else habits.ways(belief, state, aim, horizon):
         passes, flops = passes + way.trace.predictor_passes, flops + way.trace.flops
         doubt = doubt_of(way, trust.reach)
         if doubt <= trust.doubt:
             return Choice(way, 1, Mode.HABIT, f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", passes, flops)
         doubts.append(f"{name}'s doubt {doubt:.2f}")
     found = search(belief, state, aim)
-    why = f"{' and '.join(doubts)} over {trust.doubt:.2f}; {found.reason}"
+    why = f"{' and '.join(doubts)} over {trust.doubt:.2f}; {found.reason}" if doubts else f"no habit; {found.reason}"
     return Choice(found.plan, 1, Mode.PLAN, why, found.passes + passes, found.flops + flops)
 
 

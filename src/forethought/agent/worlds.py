@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from forethought.agent.agent import ForethoughtAgent
+from forethought.agent.incoming import readings
+from forethought.errors import UsageError
 from forethought.perception.lens import Lens
 from forethought.surprise.ruler import Ruler
 from forethought.types import Belief, Decision, Goal, Mismatch, Observation, ReachObservation, State
@@ -72,11 +74,17 @@ class VersionedAgent:
 
     def act(self, observation: Observation, state: State) -> tuple[Decision, State]:
         state, note = self._own(state), ""
+        try:
+            seen: Observation = readings(self.minds[0].agent.spec.sensors, observation)
+        except UsageError:  # the mind in charge says what is wrong, and acts safely; of the next look nothing was foretold
+            return self._act(observation, replace(state, mismatch=replace(_mismatch(state), beliefs=())), note)
         if not state.pending:
-            state, note = self._recognise(observation, state)
+            state, note = self._recognise(seen, state)
+        return self._act(self.minds[_mismatch(state).version].lens.see(seen), state, note)
+
+    def _act(self, shown: Observation, state: State, note: str) -> tuple[Decision, State]:
         mismatch = _mismatch(state)
-        mind = self.minds[mismatch.version]
-        decision, after = mind.agent.act(mind.lens.see(observation), state)
+        decision, after = self.minds[mismatch.version].agent.act(shown, state)
         return replace(decision, reason=note + decision.reason), replace(after, mismatch=mismatch)
 
     def practised(self, decisions: Sequence[tuple[Decision, State]]) -> int:

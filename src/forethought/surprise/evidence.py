@@ -25,6 +25,9 @@ ORDINARY = 1.5
 MOST = 6.0
 """A block's ratio counts by its logarithm, and for no more: at contacts, errors have heavier tails than the ratio supposes."""
 
+FARTHEST = 100.0
+"""What a score beyond all that was kept counts for at most: an infinite one must be forgotten again."""
+
 
 @final
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _strangeness(usual: tuple[Calibrated, ...], row_K: NDArray[np.float32]) -> A
         result[index] = -math.log(kept.p_value(score))
         most = float(kept.sorted_n[-1])
         if score > most > 0:
-            result[index] += 4.0 * math.log(score / most)
+            result[index] += min(4.0 * math.log(score / most), FARTHEST)
     return result
 
 
