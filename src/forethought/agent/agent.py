@@ -142,7 +142,8 @@ class ForethoughtAgent:
             expectation = self._expect(expectation, belief, torch.as_tensor(np.concatenate(frames), device=self.device))
         passes = chosen.passes + (0 if surprise is None else surprise.passes)
         flops = chosen.flops + self._flops(state, surprise)
-        effort = Effort(passes, int(found.mode is Mode.PLAN), flops=flops) + watch.lap()
+        searched = int(found.mode is Mode.PLAN)
+        effort = dataclasses.replace(watch.lap(), predictor_passes=passes, planner_calls=searched, flops=flops)
         action, strange = self.spec.action_space.decode(frames[0]), state.target.strange
         reason = f"{chosen.reason}; {strange}" if strange else chosen.reason
         decision = Decision(action, chosen.mode, reason, effort, surprise, chosen.plan)
@@ -168,7 +169,8 @@ class ForethoughtAgent:
         if self.monitor is not None and expectation is not None:
             expectation = unforetold(self.monitor, expectation, torch.as_tensor(block, device=self.device))
         passes = int(belief is not None)
-        effort = Effort(passes, flops=meter.of(self.model.dynamics, 1) * passes) + watch.lap()
+        flops = passes * meter.of(self.model.dynamics)
+        effort = dataclasses.replace(watch.lap(), predictor_passes=passes, flops=flops)
         after = dataclasses.replace(
             state,
             step=state.step + 1,
