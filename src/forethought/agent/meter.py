@@ -9,7 +9,7 @@ that do not (pictures, windows of tokens, maps) have a formula of their own, reg
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import final
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from forethought.costs.critic import CriticCost
 from forethought.costs.landmarks import LandmarkDistance
 from forethought.costs.predicate import PredicateCost
 from forethought.costs.quasimetric import Quasimetric
+from forethought.dynamics.adapted import Adapted
 from forethought.dynamics.base import Dynamics
 from forethought.dynamics.gru import GRUDynamics
 from forethought.dynamics.momentum import MomentumMLP
@@ -142,6 +143,13 @@ def _(module: Quasimetric) -> Work:  # start and goal go through the same networ
 def _(module: LandmarkDistance) -> Work:  # of a row; the goal is looked up once
     count, size = module.landmark_NE.shape
     return Work(2 * count * size, once=2 * count * size)
+
+
+@forward.register
+def _(module: Adapted) -> Work:
+    base, frames = work(module.base), module.action_size // module.frame
+    added = 0 if module.residual is None else matrices(module.residual)
+    return replace(base, row=base.row + frames * 2 * module.gain.numel() + added)
 
 
 @forward.register

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from forethought.agent import meter
 from forethought.agent.agent import ForethoughtAgent
 from forethought.agent.incoming import readings
 from forethought.errors import UsageError
 from forethought.perception.lens import Lens
 from forethought.surprise.ruler import Ruler
-from forethought.types import Belief, Decision, Goal, Mismatch, Observation, ReachObservation, State
+from forethought.types import Belief, Decision, Effort, Goal, Mismatch, Observation, ReachObservation, State
 
 LEAK, MOST, AHEAD = 0.7, 3.0, 1.0
 """What is left of a score after a block; an error's most, in largest ordinary ones; by how much another must be better."""
@@ -80,7 +81,13 @@ class VersionedAgent:
             return self._act(observation, replace(state, mismatch=replace(_mismatch(state), beliefs=())), note)
         if not state.pending:
             state, note = self._recognise(seen, state)
-        return self._act(self.minds[_mismatch(state).version].lens.see(seen), state, note)
+        decision, after = self._act(self.minds[_mismatch(state).version].lens.see(seen), state, note)
+        return (decision, after) if state.pending else (replace(decision, effort=decision.effort + self._spent()), after)
+
+    def _spent(self) -> Effort:
+        """What it takes to tell the versions apart, beside a decision's own effort."""
+        models = [mind.agent.model for mind in self.minds]
+        return Effort(len(models), flops=sum(meter.of(m.encoder) + meter.of(m.dynamics) for m in models))
 
     def _act(self, shown: Observation, state: State, note: str) -> tuple[Decision, State]:
         mismatch = _mismatch(state)
