@@ -78,6 +78,13 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 def plain(figures: SurpriseFigures) -> dict[str, Any]:
     """As JSON has it: an alarm that never came is null."""
     record = asdict(figures)
+    record |= {
+        "auroc": figures.auroc,
+        "worst": figures.worst,
+        "soon": figures.soon,
+        "false_per_10k": figures.per_ten_thousand(),
+    }
+    record["delay"] = figures.delay if np.isfinite(figures.delay) else None
     for shift in record["shifts"]:
         shift["delays"] = [d if np.isfinite(d) else None for d in shift["delays"]]
         shift["delay"] = shift["delay"] if np.isfinite(shift["delay"]) else None
@@ -96,7 +103,7 @@ def coverage(run: Path, log: Path) -> list[float]:
         readings = [{name: values[row] for name, values in data.sensors.items()} for row in rows]
         blocks = torch.from_numpy(block_actions(data, rows[:-1], skip))
         episodes.append(trace(parts.model, parts.monitor.signals, readings, z_TD, blocks))
-    errors = Traces.of(episodes).errors_NG
+    errors = Traces.of(episodes).errors_MG
     known = [e[np.isfinite(e)] for e in errors.T]
     return [
         float(np.mean(e <= kept.quantile(0.9))) if len(e) else float("nan")

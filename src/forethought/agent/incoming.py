@@ -113,13 +113,14 @@ def unlike(monitor: Monitor, z_D: Floats, seen: Mapping[str, Array]) -> str:
     for sense in signals.senses:
         name = sense.sensor.name
         scores[f"{name}: place"], scores[f"{name}: rest"] = sense.look(sense.scaled(seen[name]))
-    usual = dict(zip(signals.names, monitor.evidence.usual, strict=False))
-    known = {name: (usual[name], score) for name, score in scores.items() if name in usual and len(usual[name].sorted_n)}
-    if not known:
+    usual = monitor.evidence.usual
+    row_K = np.array([scores.get(name, np.nan) for name in signals.names[: len(usual.knots_KJ)]])
+    most_K = np.maximum(usual.knots_KJ[:, -1], 1e-9)
+    known_K = np.isfinite(most_K) & ~np.isnan(row_K)
+    if not known_K.any():
         return ""
-    p_values = [kept.p_value(score) for kept, score in known.values() if not math.isnan(score)]
-    p = min(1.0, len(known) * min(p_values, default=1.0))
-    far = max(score / max(float(kept.sorted_n[-1]), 1e-9) for kept, score in known.values())
+    p = min(1.0, float(known_K.sum() * np.exp(-usual.strangeness(row_K)[known_K].max())))
+    far = float((row_K / most_K)[known_K].max())
     if far <= BEYOND:
         return ""
     return f"the goal is unlike anything in the log (p {p:.2g}, {far:.2g} times as far out as anything there)"

@@ -36,6 +36,7 @@ class Shift:
     needs = ""
     """"image", "vector", or the name of a method that the running episode must have."""
     harmful = True
+    abrupt = True
 
     def world(self, episode: Any) -> None:
         """Change the world itself, once, when the shift begins."""
@@ -86,6 +87,8 @@ class Gain(Shift):
 
 class Drift(Shift):
     """Actuators wear out slowly: down to 0.4 within a hundred steps."""
+
+    abrupt = False
 
     def actions(self, action: Array, since: int) -> list[Array]:
         return [max(0.4, 1.0 - 0.006 * since) * np.asarray(action)]

@@ -18,14 +18,17 @@ from forethought.arena.task import Task
 from forethought.arena.tasks import make_task
 from forethought.errors import RunError
 from forethought.surprise.monitor import Monitor
+from forethought.surprise.scale import Moves
 from forethought.training.bundle import Parts, load_agent
 from forethought.training.config import TrainConfig
 from forethought.types import Array, ExperienceSpec
 
 LEGS, LEG = 5, 20
 """A patrol: so many legs, of so many decisions each. The shift begins in its middle."""
-CALIBRATE, CLEAN, STRUCK = 10_000_019, 20_000_003, 30_000_001
-"""Where the seeds of pairs begin: calibration, unchanged world and shifts never share a pair."""
+SCOUT, CALIBRATE, CLEAN, STRUCK = 5_000_011, 10_000_019, 20_000_003, 30_000_001
+"""Where the seeds of pairs begin: scale, calibration, unchanged world and shifts never share a pair."""
+SCOUTS = 4
+"""One in so many of the patrols to calibrate on tells how large errors usually are; the others, what evidence usually is."""
 
 
 @final
@@ -38,6 +41,7 @@ class Struck:
 
     shift: str
     harmful: bool
+    abrupt: bool
     n: int
     auroc: float
     found: int
@@ -50,7 +54,11 @@ class Struck:
 @final
 @dataclass(frozen=True)
 class SurpriseFigures:
-    """All shifts, and the false alarms of `clean` patrols of `steps` environment steps each in the unchanged world."""
+    """All shifts, and the false alarms of `clean` patrols of `steps` environment steps each in the unchanged world.
+
+    Over harmful shifts, `auroc` and `worst`; over patrols of the abrupt ones, `delay`: median steps to the alarm (one that
+    never comes counts as infinite); `soon`: the share in which it takes five steps or fewer.
+    """
 
     task: str
     calibrated: int
@@ -59,6 +67,26 @@ class SurpriseFigures:
     frameskip: int
     false_alarms: int
     shifts: tuple[Struck, ...]
+
+    @property
+    def auroc(self) -> float:
+        return float(np.mean([s.auroc for s in self.shifts if s.harmful] or [np.nan]))
+
+    @property
+    def worst(self) -> float:
+        return min((s.auroc for s in self.shifts if s.harmful), default=np.nan)
+
+    def delays(self) -> tuple[float, ...]:
+        """Of all patrols under abrupt harmful shifts that had raised no alarm before."""
+        return tuple(d for s in self.shifts if s.harmful and s.abrupt for d in s.delays)
+
+    @property
+    def delay(self) -> float:
+        return float(np.median(self.delays() or (np.nan,)))
+
+    @property
+    def soon(self) -> float:
+        return float(np.mean(np.array(self.delays() or (np.nan,)) <= 5))
 
     def per_ten_thousand(self) -> float:
         """False alarms in ten thousand environment steps."""
@@ -75,7 +103,7 @@ def measure_surprise(
     seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> SurpriseFigures:
-    """Calibrate on `calibrate` patrols of the agent in the unchanged world beside the log's held-out episodes, then measure.
+    """Calibrate on `calibrate` patrols of the agent in the unchanged world, then measure.
 
     The log's own episodes are not enough where the agent acts otherwise than whoever made the log: what is ordinary for one is
     strange for the other. 2 x `episodes` patrols in the unchanged world, `episodes` under each shift that makes sense there.
@@ -89,8 +117,7 @@ def measure_surprise(
         shift_named(name)
     walk = _Walk(agent, chosen, tell)
     if calibrate:
-        own = walk.all("", calibrate, seed + CALIBRATE, "calibrate")
-        agent.monitor = recalibrated(agent.monitor, own)
+        _at_home([walk], agent.monitor, calibrate, seed, ["calibrate"])
     clean = walk.all("", 2 * episodes, seed + CLEAN, "unchanged")
     found = tuple(
         _struck(name, clean, walk.all(name, episodes, seed + STRUCK, name), walk.begins)
@@ -99,11 +126,6 @@ def measure_surprise(
     )
     alarms = sum(p.alarm() is not None for p in clean)
     return SurpriseFigures(chosen.id, calibrate, len(clean), walk.steps, agent.frameskip, alarms, found)
-
-
-def recalibrated(monitor: Monitor, patrols: Sequence[Patrol]) -> Monitor:
-    """The monitor with these of the agent's episodes beside the log's; errors by horizon stay the log's."""
-    return Monitor.fit(monitor.signals, monitor.traces.with_own([(p.rows_TK, p.errors_TG) for p in patrols]))
 
 
 def at_home(
@@ -115,14 +137,35 @@ def at_home(
     seed: int,
     tell: Callable[[str, int, int], None],
 ) -> Monitor:
-    """The run's monitor, calibrated on `count` patrols of its agent too, half planned, half by habit. Raises RunError."""
+    """The run's monitor, calibrated on `count` patrols of its agent, half planned, half by habit. Raises RunError."""
     if parts.monitor is None:
         raise RunError("this run has no monitor of surprise (its held-out episodes were too short); train again on longer ones")
-    own: list[Patrol] = []
-    for part, mode in enumerate(("plan", "habit")):
-        walk = _Walk(agent_in_mode(parts, spec, config, mode), task, tell)
-        own += walk.all("", (count + part) // 2, seed + CALIBRATE + part, f"at home, {mode}")
-    return recalibrated(parts.monitor, own) if own else parts.monitor
+    if not count:
+        return parts.monitor
+    modes = ("plan", "habit")
+    walks = [_Walk(agent_in_mode(parts, spec, config, mode), task, tell) for mode in modes]
+    return _at_home(walks, parts.monitor, count, seed, [f"at home, {mode}" for mode in modes])
+
+
+def _at_home(walks: Sequence[_Walk], monitor: Monitor, count: int, seed: int, labels: Sequence[str]) -> Monitor:
+    """The agents' monitor, now calibrated on patrols of theirs: first the usual error, then, on others, the usual evidence."""
+
+    def walked(count: int, seed: int) -> list[Patrol]:
+        share = [(count + part) // len(walks) for part in range(len(walks))]
+        parts = enumerate(zip(walks, share, labels, strict=True))
+        each = [walk.all("", n, seed + i, label) for i, (walk, n, label) in parts if n]
+        return [patrol for patrols in each for patrol in patrols]
+
+    scouts = max(1, count // SCOUTS)
+    moves = [p.moves for p in walked(scouts, seed + SCOUT)]
+    own = Moves(np.concatenate([m.foretold_NX for m in moves]), np.concatenate([m.sizes_N for m in moves]))
+    scaled = monitor.at_home(own)
+    for walk in walks:
+        walk.agent.monitor = scaled
+    home = scaled.seen([p.rows_TK for p in walked(max(count - scouts, 1), seed + CALIBRATE)])
+    for walk in walks:
+        walk.agent.monitor = home
+    return home
 
 
 @final
@@ -150,7 +193,7 @@ def _struck(name: str, clean: Sequence[Patrol], struck: Sequence[Patrol], begins
     delays = [a - begins if a is not None and a >= begins else np.inf for a in alarms if a is None or a >= begins]
     reasons = Counter(s.reason for p in struck for s in p.surprises if s.reason and s.height >= 1)
     return Struck(
-        name, SHIFTS[name].harmful, len(struck),
+        name, SHIFTS[name].harmful, SHIFTS[name].abrupt, len(struck),
         auroc([p.peak(begins) for p in clean], [p.peak(begins) for p in struck]),
         sum(d < np.inf for d in delays), sum(a is not None and a < begins for a in alarms),
         float(np.median(delays)) if delays else np.inf, tuple(float(d) for d in delays),

@@ -57,7 +57,13 @@ def table(found: Any) -> str:
         delay = f"{s.delay:.0f}" if s.delay < float("inf") else "–"
         name = s.shift if s.harmful else f"{s.shift} (harmless)"
         lines.append(f"  {name:<18}{s.auroc:>6.3f}{f'{s.found}/{s.n}':>9}{delay:>8}  {s.reason}")
-    return "\n".join([*lines, "  delay: environment steps to the alarm, median"])
+    delay = f"{found.delay:.0f} steps" if found.delay < float("inf") else "–"
+    lines += [
+        f"  harmful shifts: AUROC {found.auroc:.3f} in the mean, {found.worst:.3f} at worst",
+        f"  abrupt ones: alarm after {delay} in the median patrol, within 5 in {100 * found.soon:.0f} %",
+        "  delay: environment steps to the alarm, median",
+    ]
+    return "\n".join(lines)
 
 
 def trust(

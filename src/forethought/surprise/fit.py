@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forethought.surprise.otherwise import Otherwise
+from forethought.surprise.scale import Moves, fit_scale
 from forethought.surprise.senses import Nearest, Sense
-from forethought.surprise.signals import GHOSTS, Signals, begin, expect
+from forethought.surprise.signals import GHOSTS, Signals, begin, expect, foretold_from, sizes
 from forethought.types import Array, Belief, ExperienceSpec, Observation
 from forethought.world_model import LatentWorldModel
 
@@ -25,19 +26,24 @@ def fit_signals(
     sensors: Mapping[str, Array],
     z_ND: Tensor,
     errors_NGE: Tensor,
+    block_MA: Tensor,
+    imagined_MSD: Tensor,
     seed: int = 0,
-) -> Signals:
-    """From readings and latents of training (N rows), and held-out errors of imagination by horizon (N, G, E)."""
+) -> tuple[Signals, Moves]:
+    """From readings and latents of training (N rows), held-out errors of imagination by horizon (N, G, E), and M moves of
+    training: blocks, and latents before, foretold and after (M, 3, D). With the moves that the scale was fitted on.
+    """
     generator = np.random.default_rng(seed)
     rows = np.sort(generator.permutation(len(z_ND))[:SEEN])
     z = z_ND[torch.from_numpy(rows)].numpy()
     spread = np.maximum(z.std(0), 1e-3 * float(z.std()) + 1e-9).astype(np.float32)
     precision = np.stack([_precision(errors.double()) for errors in errors_NGE.unbind(1)])
-    size = torch.einsum("ne,ef,nf->n", errors_NGE[:, 0], torch.from_numpy(precision[0]), errors_NGE[:, 0]).clamp_min(0).sqrt()
-    calm = float(size.quantile(0.9))
     senses = tuple(Sense.fit(s, sensors[s.name], rows, generator) for s in spec.sensors)
-    otherwise = Otherwise(spec.action_space, frameskip)
-    return Signals(otherwise, model.encoder.scene_size, precision, calm, Nearest.of(z / spread, generator), spread, senses)
+    before, foretold, after = (z.numpy() for z in imagined_MSD.unbind(1))
+    scene = model.encoder.scene_size
+    moves = Moves(foretold_from(before, block_MA.numpy(), foretold, spread), sizes((after - foretold)[:, scene:], precision[0]))
+    otherwise, nearest = Otherwise(spec.action_space, frameskip), Nearest.of(z / spread, generator)
+    return Signals(otherwise, scene, precision, fit_scale([moves], seed), nearest, spread, senses), moves
 
 
 def _precision(errors_NE: Tensor) -> NDArray[np.float32]:

@@ -76,7 +76,8 @@ class Sense:
     def look(self, scaled_F: Floats) -> tuple[float, float]:
         """How far from all readings seen along the main axes; and the length of what no main axis holds."""
         along = scaled_F @ self.axes_FK
-        rest = float(scaled_F @ scaled_F) - float(along @ along)
+        whole = len(self.axes_FK) == self.axes_FK.shape[1]  # then nothing is left but rounding, which is no signal
+        rest = 0.0 if whole else float(scaled_F @ scaled_F) - float(along @ along)
         return self.nearest.distance(along), float(np.sqrt(max(rest, 0.0)))
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from forethought.surprise.otherwise import Otherwise
+from forethought.surprise.scale import ErrorScale
 from forethought.surprise.senses import Floats, Nearest, Sense
 from forethought.types import Belief, Expectation
 from forethought.world_model import LatentWorldModel
@@ -23,6 +24,8 @@ from forethought.world_model import LatentWorldModel
 GHOSTS = 10
 CALM = -10.0
 """The log likelihood ratio of every other way where nobody is asked."""
+ASKED = 1.0
+"""The error, in deviations of what is usual here, above which other ways are asked."""
 RECENT = 4
 """Blocks over which the effect of actions is compared with what was learned."""
 
@@ -30,14 +33,14 @@ RECENT = 4
 @final
 @dataclass(frozen=True)
 class Signals:
-    """What is looked at, fitted once on the log. `precision_GEE`: the inverse covariance of the error, by horizon; `calm`:
-    the error of a block that went as foretold.
+    """What is looked at, fitted once on the log. `precision_GEE`: the inverse covariance of the error, by horizon; `scale`: how
+    large the error of one block usually is, here.
     """
 
     otherwise: Otherwise
     scene_size: int
     precision_GEE: Floats
-    calm: float
+    scale: ErrorScale
     nearest: Nearest
     spread_D: Floats
     senses: tuple[Sense, ...]
@@ -61,12 +64,17 @@ class Signals:
     def errors(self, expectation: Expectation, z_D: Floats) -> Floats:
         """Size of the error of every ghost, (G,): the shortest horizon first; NaN where the episode is too young."""
         error_GE = z_D[self.scene_size :] - host(expectation.ghosts_GD)[:, self.scene_size :]
-        sizes = np.full(GHOSTS, np.nan, np.float32)
-        count = len(error_GE)
-        if count:
-            square = np.einsum("ge,gef,gf->g", error_GE, self.precision_GEE[:count], error_GE, optimize=False)
-            sizes[:count] = np.sqrt(np.maximum(square, 0.0))
-        return sizes
+        result = np.full(GHOSTS, np.nan, np.float32)
+        if len(error_GE):
+            result[: len(error_GE)] = sizes(error_GE[:, None], self.precision_GEE[: len(error_GE)])[:, 0]
+        return result
+
+    def foretold(self, expectation: Expectation) -> Floats | None:
+        """What the usual error of the block that just ended is read from, (X,); None before the first."""
+        if expectation.before is None or expectation.block_A is None:
+            return None
+        before, ghost = host(expectation.before.z_BD[0]), host(expectation.ghosts_GD[0])
+        return foretold_from(before, host(expectation.block_A), ghost, self.spread_D)
 
     def compare(
         self, model: LatentWorldModel, expectation: Expectation, belief: Belief, seen: Mapping[str, Floats]
@@ -76,29 +84,33 @@ class Signals:
         """
         z_D = host(belief.z_BD[0])
         expectation = replace(expectation, moved=self._moved(expectation, z_D))
-        errors = self.errors(expectation, z_D)
-        values = [errors[0], self._scene(expectation, z_D), self.nearest.distance(z_D / self.spread_D)]
+        errors, foretold_X = self.errors(expectation, z_D), self.foretold(expectation)
+        odd = np.nan if foretold_X is None else float(self.scale.standard(foretold_X, errors[:1])[0])
+        values = [np.exp(odd), self._scene(expectation, z_D), self.nearest.distance(z_D / self.spread_D)]
         for sense in self.senses:
             now, before = seen[sense.sensor.name], expectation.seen.get(sense.sensor.name)
             values += [np.nan if before is None else float(np.linalg.norm(now - before)), *sense.look(now)]
-        values += self._ratios(model, expectation, belief, float(errors[0]))
+        values += self._ratios(model, expectation, belief, foretold_X, odd)
         return replace(expectation, seen=seen), np.array(values, np.float32), errors
 
-    def _ratios(self, model: LatentWorldModel, expectation: Expectation, belief: Belief, error: float) -> list[float]:
+    def _ratios(
+        self, model: LatentWorldModel, expectation: Expectation, belief: Belief, foretold_X: Floats | None, odd: float
+    ) -> list[float]:
         """How much better each other way foretold the last block than what was learned, and all the others, did: a wall looks
         like a dead actuator, and not like a weak one. Where all went as foretold, nobody is asked.
         """
-        if expectation.before is None or expectation.block_A is None:
+        if foretold_X is None or expectation.before is None or expectation.block_A is None:
             return [np.nan] * self.ratios
-        if error <= self.calm:
+        if odd <= ASKED:
             return [CALM] * self.ratios
         blocks_RA = self.otherwise.blocks(expectation.block_A, expectation.past_FA)
         z_RD, memory_RM = (t.expand(self.ratios, -1) for t in (expectation.before.z_BD, expectation.before.memory_BM))
         with torch.inference_mode():
             off_RE = host(belief.z_BD - model.dynamics.step(z_RD, memory_RM, blocks_RA)[0])[:, self.scene_size :]
-        square_R = np.einsum("re,re->r", off_RE @ self.precision_GEE[0], off_RE)
-        first, second = np.partition(np.append(square_R, error**2), 1)[:2]
-        ratios: list[float] = (0.5 * (np.where(square_R == first, second, first) - square_R)).tolist()
+        odd_R = self.scale.standard(foretold_X, sizes(off_RE, self.precision_GEE[0]))
+        unlikely_R = 0.5 * np.square(np.maximum(odd_R, 0.0))
+        first, second = np.partition(np.append(unlikely_R, 0.5 * odd**2), 1)[:2]
+        ratios: list[float] = (np.where(unlikely_R == first, second, first) - unlikely_R).tolist()
         return ratios
 
     def _scene(self, expectation: Expectation, z_D: Floats) -> float:
@@ -116,6 +128,18 @@ class Signals:
         wanted = (host(expectation.ghosts_GD[0]) - before)[self.scene_size :] / spread
         moved = (z_D - before)[self.scene_size :] / spread
         return np.concatenate([expectation.moved, [[wanted @ moved, wanted @ wanted]]])[-RECENT:]
+
+
+def foretold_from(before_ND: Floats, block_NA: Floats, ghost_ND: Floats, spread_D: Floats) -> Floats:
+    """What the usual error is read from, (..., X): where one was, what was done, and how far it should have led."""
+    return np.concatenate([before_ND / spread_D, block_NA, (ghost_ND - before_ND) / spread_D], -1)
+
+
+def sizes(errors_NE: Floats, precision_EE: Floats) -> Floats:
+    """The lengths of errors (..., N, E) under an inverse covariance, (..., N)."""
+    square = ((errors_NE @ precision_EE) * errors_NE).sum(-1)
+    result: Floats = np.sqrt(np.maximum(square, 0.0))
+    return result
 
 
 def host(values: Tensor) -> Floats:

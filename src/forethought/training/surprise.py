@@ -15,6 +15,7 @@ from forethought.surprise.evidence import Evidence
 from forethought.surprise.fit import fit_signals, trace
 from forethought.surprise.monitor import Monitor, Traces
 from forethought.surprise.otherwise import Otherwise
+from forethought.surprise.scale import LAYERS, ErrorScale, Moves
 from forethought.surprise.senses import Nearest, Sense
 from forethought.surprise.signals import GHOSTS, Signals
 from forethought.training.checkpoint import read_tensors, save_tensors
@@ -24,7 +25,8 @@ from forethought.training.tail import imagine_from
 from forethought.types import ExperienceSpec
 from forethought.world_model import LatentWorldModel
 
-DECISIONS, WINDOWS = 12000, 4000
+DECISIONS, WINDOWS, MOVES, KEPT = 12000, 4000, 40000, 8000
+"""Decisions traced, held-out windows, moves of training that the usual error is fitted on, and of those kept in the run."""
 
 
 def fit_monitor(
@@ -36,12 +38,20 @@ def fit_monitor(
     starts = held_latents.window_starts(horizon)
     if horizon < 2 or not len(starts):
         return None
-    rows = np.random.default_rng(0).choice(starts, min(WINDOWS, len(starts)), replace=False)
+    generator = np.random.default_rng(0)
+    rows = generator.choice(starts, min(WINDOWS, len(starts)), replace=False)
     imagined, real = imagine_from(held_latents, model.dynamics, rows, horizon)
     errors = (real - imagined)[..., latents.scene_size :]
     errors = torch.cat([errors, errors[:, -1:].expand(-1, GHOSTS - horizon, -1)], 1)
-    signals = fit_signals(model, data.spec, latents.frameskip, data.sensors, latents.z_ND, errors)
-    return Monitor.fit(signals, traces_of(model, signals, held_out, held_latents))
+    starts = latents.window_starts(1)
+    rows = generator.choice(starts, min(MOVES, len(starts)), replace=False)
+    imagined, real = imagine_from(latents, model.dynamics, rows, 1)
+    moved = torch.stack([latents.z_ND[rows], imagined[:, 0], real[:, 0]], 1)
+    signals, moves = fit_signals(
+        model, data.spec, latents.frameskip, data.sensors, latents.z_ND, errors, latents.action_NA[rows], moved
+    )
+    kept = Moves(moves.foretold_NX[:KEPT], moves.sizes_N[:KEPT])
+    return Monitor.fit(signals, traces_of(model, signals, held_out, held_latents), kept)
 
 
 def traces_of(model: LatentWorldModel, signals: Signals, data: Dataset, latents: Latents) -> Traces:
@@ -64,11 +74,13 @@ def save_monitor(run: RunFolder, monitor: Monitor) -> None:
     signals, evidence = monitor.signals, monitor.evidence
     arrays = {
         "precision": signals.precision_GEE, "points": signals.nearest.points_MK, "spread": signals.spread_D,
-        "calm": np.array([signals.calm]),
+        "error floor": np.array([signals.scale.floor]),
+        "foretold": monitor.moves.foretold_NX, "sizes": monitor.moves.sizes_N,
         "scale": evidence.scale_KL, "threshold": np.array([evidence.threshold, evidence.rate]),
-        "rows": monitor.traces.rows_NK, "errors": monitor.traces.errors_NG, "lengths": monitor.traces.lengths_E,
-        "logged": np.array([monitor.traces.logged]),
+        "rows": monitor.traces.rows_NK, "errors": monitor.traces.errors_MG, "lengths": monitor.traces.lengths_E,
     }  # fmt: skip
+    for i, (weight, bias) in enumerate(signals.scale.layers):
+        arrays |= {f"error weight {i}": weight, f"error bias {i}": bias}
     for sense in signals.senses:
         parts = {"mean": sense.mean_F, "scale": sense.scale_F, "axes": sense.axes_FK, "points": sense.nearest.points_MK}
         arrays |= {f"{sense.sensor.name}/{part}": value for part, value in parts.items()}
@@ -96,12 +108,15 @@ def _monitor(arrays: Mapping[str, NDArray[Any]], spec: ExperienceSpec, frameskip
         otherwise,
         scene_size,
         arrays["precision"],
-        float(arrays["calm"][0]),
+        ErrorScale(
+            tuple((arrays[f"error weight {i}"], arrays[f"error bias {i}"]) for i in range(LAYERS)),
+            float(arrays["error floor"][0]),
+        ),
         Nearest.at(arrays["points"]),
         arrays["spread"],
         senses,
     )
-    traces = Traces(arrays["rows"], arrays["errors"], arrays["lengths"], int(arrays["logged"][0]))
+    traces = Traces(arrays["rows"], arrays["errors"], arrays["lengths"])
     threshold, rate = arrays["threshold"].tolist()
     evidence = Evidence.of(traces.rows_NK, signals.leaps, signals.ratios, arrays["scale"], threshold, rate)
-    return Monitor(signals, evidence, traces.horizons(), traces)
+    return Monitor(signals, evidence, traces.horizons(), traces, Moves(arrays["foretold"], arrays["sizes"]))
