@@ -7,6 +7,7 @@ is a log likelihood ratio a step (Wald 1945), with the errors that held-out imag
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import final
 
 import torch
@@ -27,7 +28,7 @@ class Otherwise:
     space: Space
     frameskip: int
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """What each alternative says, as a sentence."""
         late = tuple(f"actions take effect {n} step{'s' if n > 1 else ''} late" for n in LATE)
@@ -45,20 +46,32 @@ class Otherwise:
         return (*late, *gains, "actions build up slowly", "small actions do nothing", *each)
 
     def blocks(self, block_A: Tensor, past_FA: Tensor) -> Tensor:
-        """The block as it would have been carried out, (R, A), given the frames before it (at least max(LATE) of them)."""
-        frames_FA = torch.cat([past_FA, block_A.reshape(self.frameskip, self.space.size)])
-        begin = len(past_FA)
-        late = [frames_FA[begin - n : begin - n + self.frameskip] for n in LATE]
+        """The block as it would have been carried out, (R, A), given the frames before it (max(LATE) of them)."""
+        frames_PA = torch.cat([past_FA, block_A.reshape(self.frameskip, self.space.size)])
         if isinstance(self.space, DiscreteSpace):
-            return torch.stack(late).flatten(1)
-        now_FA, slow_FA = frames_FA[begin:], torch.zeros_like(frames_FA[:1])
-        slow = []
-        for index in range(len(frames_FA)):
-            slow_FA = INERTIA * slow_FA + (1 - INERTIA) * frames_FA[index : index + 1]
-            slow.append(slow_FA)
-        stuck = now_FA.sign() * (now_FA.abs() - STICTION).clamp_min(0.0)
-        each = [now_FA * sign for sign in self._signs().to(block_A.device)]
-        return torch.stack([*late, *(now_FA * gain for gain in GAINS), torch.cat(slow[begin:]), stuck, *each]).flatten(1)
+            begin = len(past_FA)
+            return torch.stack([frames_PA[begin - n : begin - n + self.frameskip] for n in LATE]).flatten(1)
+        times_RFP, signs_RA = (part.to(block_A.device) for part in self._linear)
+        blocks_RFA = (times_RFP @ frames_PA) * signs_RA[:, None]
+        now_FA = frames_PA[-self.frameskip :]
+        blocks_RFA[len(LATE) + len(GAINS) + 1] = now_FA - now_FA.clamp(-STICTION, STICTION)
+        return blocks_RFA.flatten(1)
+
+    @cached_property
+    def _linear(self) -> tuple[Tensor, Tensor]:
+        """All ways but one are linear: what each frame of the block is of past and present ones (R, F, P), and of each action
+        (R, A). One product then makes all, which matters: other ways are asked in the middle of a decision.
+        """
+        frames, size, past = self.frameskip, self.space.size, max(LATE)
+        at_FP = past + torch.arange(frames)[:, None] - torch.arange(past + frames)
+        now = (at_FP == 0).float()
+        late = [(at_FP == n).float() for n in LATE]
+        slow = (1 - INERTIA) * INERTIA ** at_FP.clamp_min(0).float() * (at_FP >= 0)
+        each = torch.ones(2 * size, size)
+        for i in range(size):
+            each[2 * i, i], each[2 * i + 1, i] = 0.0, -1.0
+        times = torch.stack([*late, *(gain * now for gain in GAINS), slow, now, *[now] * (2 * size)])
+        return times, torch.cat([torch.ones(len(times) - 2 * size, size), each])
 
     def remember(self, block_A: Tensor, past_FA: Tensor) -> Tensor:
         """The last max(LATE) frames after this block."""
@@ -67,9 +80,3 @@ class Otherwise:
     def nothing(self) -> Tensor:
         """The frames before an episode: none were taken."""
         return torch.zeros(max(LATE), self.space.size)
-
-    def _signs(self) -> Tensor:
-        signs = torch.ones(2 * self.space.size, self.space.size)
-        for i in range(self.space.size):
-            signs[2 * i, i], signs[2 * i + 1, i] = 0.0, -1.0
-        return signs

@@ -6,6 +6,7 @@ The latent alone is not enough: an encoder maps what it has never seen to somewh
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import final
 
 import numpy as np
@@ -88,13 +89,19 @@ def features(sensor: Sensor, readings_N: Array) -> Floats:
     count, height, width, channels = readings_N.shape
     tall, wide = max(1, height // CELLS), max(1, width // CELLS)
     rows, columns = height // tall, width // wide
-    cut = readings_N[:, : rows * tall, : columns * wide]
-    line = cut.reshape(count * rows * tall, columns, wide, channels)
-    # two steps, first along the rows: one reduction over both axes of a strided view is five times slower
-    first = line.sum(2, dtype=np.int32).reshape(count, rows, tall, columns * channels)
-    means = first.sum(1 + 1).reshape(count, -1).astype(np.float32) / (tall * wide)
-    grey = cut[..., channels // 2].astype(np.int32)
-    square = np.square(grey).reshape(count, rows, tall, columns, wide).sum((2, 4)).reshape(count, -1) / (tall * wide)
-    centre = means.reshape(count, rows * columns, channels)[..., channels // 2]
-    contrast = np.sqrt(np.maximum(square - np.square(centre), 0.0)).astype(np.float32)
-    return np.concatenate([means, contrast], 1)
+    picture = readings_N[:, : rows * tall, : columns * wide].astype(np.float32)
+    down, across, colours = _pooling(rows, tall, columns, wide, channels)
+    means = down @ picture.reshape(count, rows * tall, -1) @ colours
+    grey = picture[..., channels // 2]
+    centre = means.reshape(count, rows, columns, channels)[..., channels // 2]
+    contrast = np.sqrt(np.maximum(down @ np.square(grey) @ across - np.square(centre), 0.0))
+    return np.concatenate([means.reshape(count, -1), contrast.reshape(count, -1)], 1)
+
+
+@cache
+def _pooling(rows: int, tall: int, columns: int, wide: int, channels: int) -> tuple[Floats, Floats, Floats]:
+    """Means over cells as matrix products, several times faster than reductions: down, across, and across each colour."""
+    down = np.repeat(np.eye(rows, dtype=np.float32), tall, 1)
+    across: Floats = np.repeat(np.eye(columns, dtype=np.float32), wide, 0) / np.float32(tall * wide)
+    colours: Floats = np.kron(across, np.eye(channels, dtype=np.float32)).astype(np.float32)
+    return down, across, colours

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -24,7 +25,7 @@ from forethought.world_model import LatentWorldModel
 GHOSTS = 10
 CALM = -10.0
 """The log likelihood ratio of every other way where nobody is asked."""
-ASKED = 1.0
+ASKED = 1.5
 """The error, in deviations of what is usual here, above which other ways are asked."""
 RECENT = 4
 """Blocks over which the effect of actions is compared with what was learned."""
@@ -45,7 +46,7 @@ class Signals:
     spread_D: Floats
     senses: tuple[Sense, ...]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The order of the signals in a row of them, (K,)."""
         each = [f"{s.sensor.name}: {what}" for s in self.senses for what in ("jump", "place", "rest")]
@@ -56,7 +57,7 @@ class Signals:
         """Which signals last as long as an odd episode does, (K,): their evidence has no long memory."""
         return (False, True, True, *(what for _ in self.senses for what in (False, True, True)), *[False] * self.ratios)
 
-    @property
+    @cached_property
     def ratios(self) -> int:
         """How many of the signals, the last ones, are log likelihood ratios."""
         return len(self.otherwise.names)
@@ -83,7 +84,6 @@ class Signals:
         none yet, and the errors by horizon (G,). `seen`: scaled features by sensor.
         """
         z_D = host(belief.z_BD[0])
-        expectation = replace(expectation, moved=self._moved(expectation, z_D))
         errors, foretold_X = self.errors(expectation, z_D), self.foretold(expectation)
         odd = np.nan if foretold_X is None else float(self.scale.standard(foretold_X, errors[:1])[0])
         values = [np.exp(odd), self._scene(expectation, z_D), self.nearest.distance(z_D / self.spread_D)]
@@ -91,7 +91,7 @@ class Signals:
             now, before = seen[sense.sensor.name], expectation.seen.get(sense.sensor.name)
             values += [np.nan if before is None else float(np.linalg.norm(now - before)), *sense.look(now)]
         values += self._ratios(model, expectation, belief, foretold_X, odd)
-        return replace(expectation, seen=seen), np.array(values, np.float32), errors
+        return replace(expectation, seen=seen, moved=self._moved(expectation, z_D)), np.array(values, np.float32), errors
 
     def _ratios(
         self, model: LatentWorldModel, expectation: Expectation, belief: Belief, foretold_X: Floats | None, odd: float
