@@ -11,7 +11,6 @@ from torch import Tensor
 from forethought.costs.combine import Guarded, Sum
 from forethought.costs.critic import CriticCost
 from forethought.costs.goal import GoalDistance
-from forethought.costs.guardrail import Guardrail, keep_between
 from forethought.costs.reward import RewardCost
 from forethought.errors import UsageError
 from forethought.testing import check_cost
@@ -39,7 +38,6 @@ def away(z_ND: Tensor, goal_ND: Tensor) -> Tensor:
         (Sum(((2.0, GoalDistance()), (1.0, CriticCost(away, 0.0, True)))), [2.0, 3.0]),
         (RewardCost(lambda z, action: z[:, 1], discount=0.5), [-4.0, -3.5]),
         (RewardCost(lambda z, action: z[:, 1], lambda z: 8 * z[:, 1], discount=0.5), [-6.0, -5.5]),
-        (Guardrail(lambda z: z[:, 1] - 2.5), [0.5, -0.5]),
     ],
 )
 def test_values(cost, expected: list[float]) -> None:
@@ -52,8 +50,7 @@ def test_values(cost, expected: list[float]) -> None:
         GoalDistance(0.5, 0.5),
         CriticCost(away, 0.2, 0.3),
         RewardCost(lambda z, action: z[:, 0] + action[:, 0], lambda z: z[:, 1]),
-        Guardrail(lambda z: z[:, 0]),
-        Guarded(GoalDistance(), (Guardrail(lambda z: z[:, 0]),)),
+        Guarded(GoalDistance(), (lambda rollout, actions, target: rollout.z_BSHD[..., 0].amax(-1),)),
         Guarded(GoalDistance(), ()),
     ],
 )
@@ -74,17 +71,6 @@ def test_what_breaks_a_guardrail_ranks_after_all_that_breaks_none() -> None:
     assert value[1] < value[0]
     assert value[[2, 3, 4]].min() > value[[0, 1]].max()
     assert not torch.isfinite(value[5:]).any()
-
-
-def test_keep_between_reads_the_named_quantity() -> None:
-    probe = lambda z: torch.stack([z[:, 0], 10 * z[:, 1]], 1)  # noqa: E731
-    names = ("heat", "agent.x")
-    assert keep_between(probe, names, "agent.x", high=25.0)(ROLLOUT, ACTIONS, GOAL)[0].tolist() == [5.0, -5.0]
-    assert keep_between(probe, names, "agent.x", 12.0, 40.0)(ROLLOUT, ACTIONS, GOAL)[0].tolist() == [2.0, -8.0]
-    with pytest.raises(UsageError, match=r"unknown quantity 'agent.y'.*Did you mean 'agent.x'"):
-        keep_between(probe, names, "agent.y", 0.0)
-    with pytest.raises(UsageError, match="neither low nor high"):
-        keep_between(probe, names, "heat")
 
 
 @pytest.mark.parametrize("cost", [GoalDistance(), CriticCost(away)])

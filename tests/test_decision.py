@@ -16,7 +16,7 @@ def test_inference_mode_changes_no_bit(run: Path) -> None:
     state = agent.init(ReachObservation({"image": images[0]}), key=3)
     for image in images[1:]:
         decision, after = agent.act({"image": image}, state)
-        belief = agent._observe({"image": image}, state)
+        belief = agent.believe({"image": image}, state)
         plan = agent._choose(belief, state, None).plan
         assert decision.plan is not None and plan is not None
         assert torch.equal(decision.plan.actions_HA, plan.actions_HA) and decision.plan.cost == plan.cost

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forethought.arena.evaluate import evaluate
+    from forethought.costs.guardrail import Guardrail
     from forethought.data import open_log, write_log
     from forethought.errors import UsageError
     from forethought.planning.loop import search as plan
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Guardrail",
     "ReachObservation",
     "ReachPredicate",
     "TrainConfig",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Guardrail": ("forethought.costs.guardrail", "Guardrail"),
     "ReachObservation": ("forethought.types", "ReachObservation"),
     "ReachPredicate": ("forethought.types", "ReachPredicate"),
     "TrainConfig": ("forethought.training.config", "TrainConfig"),

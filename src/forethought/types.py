@@ -381,11 +381,26 @@ class Mismatch:
 
 @final
 @dataclass(frozen=True)
+class Roadmap:
+    """Places that guardrails allow, places_KD, and blocks_K from each to `goal` (1, D) by ways that keep them (infinite: none).
+
+    `heading`: which of the places the agent makes for.
+    """
+
+    goal: Tensor
+    places_KD: Tensor
+    blocks_K: Tensor
+    heading: int | None = None
+
+
+@final
+@dataclass(frozen=True)
 class State:
     """Everything an agent carries from one decision to the next. A value: `act` returns a new one.
 
     `key` seeds this episode's random stream; `pending_FA` are the rest of the block under way (F frames of A numbers).
     `block_FA` are the actions taken since the last belief update; `known`: memories that were there at the episode's start.
+    `roadmap`: ways round what guardrails bar, once they barred one.
     """
 
     goal: Goal
@@ -400,3 +415,4 @@ class State:
     known: int = 0
     expectation: Expectation | None = None
     mismatch: Mismatch | None = None
+    roadmap: Roadmap | None = None

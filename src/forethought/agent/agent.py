@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, final
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from forethought.agent import meter
 from forethought.agent.aim import Aim, aim_now, options_for, shortfall
+from forethought.agent.detour import Detours
 from forethought.agent.energy import Gauge, Stopwatch
+from forethought.agent.guard import Guard
 from forethought.agent.incoming import carried, finite, of_goal, readings, sound, unforetold
-from forethought.agent.ladder import Choice, Habits, Trust, choose
+from forethought.agent.ladder import Choice, Habits, Trust, as_plan, choose
 from forethought.config import Between, OneOf
 from forethought.costs.cost import Cost
+from forethought.costs.guardrail import Guardrail, rails_for
 from forethought.errors import UsageError
 from forethought.habits.policy import Habit, HabitProposal
 from forethought.habits.recall import Recall
@@ -39,6 +43,7 @@ from forethought.types import (
     Goal,
     Mode,
     Observation,
+    Plan,
     ReachObservation,
     ReachPredicate,
     State,
@@ -46,6 +51,9 @@ from forethought.types import (
     Target,
 )
 from forethought.world_model import LatentWorldModel
+
+LITTLE = 0.1
+"""Of what a search without guardrails would gain: towards a goal outside them, a plan that gains less is not worth a move."""
 
 
 @final
@@ -58,6 +66,7 @@ class AgentConfig:
     `warm_start`: the habit's way and the old plan compete with every search. It saves samples where both can be trusted; where
     they are wrong in one place (a door's edge), they win the same search again and again, so it is off until asked for.
     `hold_noise`: CEM tries one action through a block, not another in every frame of it.
+    `guardrails`: what must hold all along; a way that breaks one is not taken, and where no other is found the agent stops.
     """
 
     mode: Annotated[str, OneOf("mode", ("plan", "habit", "ladder"))] = "plan"
@@ -68,6 +77,7 @@ class AgentConfig:
     hold_noise: bool = False
     path_weight: Annotated[float, Between(0.0)] = 0.0
     passing: bool = False
+    guardrails: tuple[Guardrail, ...] = ()
 
 
 @final
@@ -89,7 +99,10 @@ class ForethoughtAgent:
         self.model, self.cost, self.habit, self.spec, self.probe = model, cost, habit, spec, probe
         self.monitor, self.trust, self.memory = monitor, trust, Episodic()
         self.frameskip, self.config = frameskip, config
+        self.guard = Guard(rails_for(config.guardrails, probe, config.search.horizon))
         self.proposal = HabitProposal(habit, model)
+        places_MD = torch.zeros(0) if probe is None else probe.remembered_MD
+        self.detours = Detours(self.guard, self.proposal, cost, places_MD, config.search.horizon)
         recall = None if monitor is None else Recall(self.memory, model, monitor.signals.spread_D)
         self.habits = Habits(self.proposal, recall)
         self.method = make_method(config.method, spec.action_space, held_frames=frameskip if config.hold_noise else 1)
@@ -107,7 +120,7 @@ class ForethoughtAgent:
 
     def _target(self, goal: Goal) -> Target:
         if isinstance(goal, ReachPredicate):
-            return options_for(goal, self.probe)
+            return options_for(goal, self.probe, self.guard)
         if not isinstance(goal, ReachObservation):
             raise UsageError(
                 f"this agent pursues ReachObservation and ReachPredicate goals; got {type(goal).__name__}. "
@@ -142,7 +155,7 @@ class ForethoughtAgent:
             expectation = self._expect(expectation, belief, torch.as_tensor(np.concatenate(frames), device=self.device))
         passes = chosen.passes + (0 if surprise is None else surprise.passes)
         flops = chosen.flops + self._flops(state, surprise)
-        searched = int(found.mode is Mode.PLAN)
+        searched = int(found.searched)
         effort = dataclasses.replace(watch.lap(), predictor_passes=passes, planner_calls=searched, flops=flops)
         action, strange = self.spec.action_space.decode(frames[0]), state.target.strange
         reason = f"{chosen.reason}; {strange}" if strange else chosen.reason
@@ -156,6 +169,7 @@ class ForethoughtAgent:
             pending=frames[1:],
             taken=(np.concatenate(frames),),
             expectation=expectation,
+            roadmap=chosen.roadmap,
         )
         return decision, after
 
@@ -230,21 +244,50 @@ class ForethoughtAgent:
         return self.model.observe(self._tensors(observation), previous, state.belief)
 
     def _choose(self, belief: Belief, state: State, surprise: Surprise | None) -> Choice:
+        aim = aim_now(belief, state.target, self.cost, self.probe, self.config.search.horizon)
+        aim, roadmap, passes = self.detours.around(belief, aim, state.roadmap)
+        chosen = self._rung(belief, state, aim, surprise)
+        return dataclasses.replace(chosen, passes=chosen.passes + passes, roadmap=roadmap)
+
+    def _rung(self, belief: Belief, state: State, aim: Aim, surprise: Surprise | None) -> Choice:
         horizon = self.config.search.horizon
-        aim = aim_now(belief, state.target, self.cost, self.probe, horizon)
         if self.config.mode == "plan":
             return self._search(belief, state, aim)
         if self.config.mode == "habit":
-            way = next(way for _, way in Habits(self.proposal).ways(belief, state, aim, 1))
-            return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", 1, way.trace.flops)
+            way = next(way for _, way in Habits(self.proposal).ways(belief, state, aim, horizon if self.guard.rails else 1))
+            passes, breach = way.trace.predictor_passes, self.guard.breach(belief, way.predicted_HD)
+            if breach:
+                why = f"stopped: the habit is not safe, and is all there is: {breach}"
+                return Choice(None, 0, Mode.STOP, why, passes, flops=way.trace.flops)
+            return Choice(way, 1, Mode.HABIT, f"habit only, as configured{aim.why}", passes, flops=way.trace.flops)
         if self.trust is None or surprise is None:
             raise UsageError(
                 "mode 'ladder' needs to know how far the habit can be trusted, and this run does not say; "
                 "`forethought trust RUN --task TASK` finds out, or set the mode to 'plan' or 'habit'"
             )
-        return choose(belief, state, aim, surprise, self.trust, self.habits, horizon, self._search)
+        return choose(belief, state, aim, surprise, self.trust, self.habits, horizon, self._search, self.guard)
 
     def _search(self, belief: Belief, state: State, aim: Aim) -> Choice:
+        plan, passes, flops = self._plan(belief, state, aim, self.guard.over(aim.cost))
+        why = f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}"
+        found = Choice(plan, 1, Mode.PLAN, why, passes, True, flops)
+        if not self.guard.rails:
+            return found
+        stop = dataclasses.replace(found, plan=None, step=0, mode=Mode.STOP)
+        breach, outside = self.guard.breach(belief, plan.predicted_HD), self.guard.outside(aim.target.z_BD)
+        if breach:
+            return dataclasses.replace(stop, reason=f"stopped: no safe plan: {breach}")
+        if not outside:
+            return found
+        free, more, work = self._plan(belief, state, aim, aim.cost)
+        stay, best = as_plan(belief, aim, free.actions_HA, free.predicted_HD, time.perf_counter(), 0).trace.best_cost
+        if stay - plan.cost > LITTLE * (stay - best):
+            return dataclasses.replace(found, passes=passes + more, flops=flops + work)
+        why = f"stopped: as near as '{outside}' allows; the goal lies outside it"
+        return dataclasses.replace(stop, reason=why, passes=passes + more, flops=flops + work)
+
+    def _plan(self, belief: Belief, state: State, aim: Aim, cost: Cost) -> tuple[Plan, int, int]:
+        """Search on a cost; passes through the predictor, and FLOPs."""
         generator = torch.Generator().manual_seed(stream(state.key, state.step))
         horizon = self.config.search.horizon
         warm = [self.proposal.follow(belief, aim.target, horizon)[0]] if self.config.warm_start else []
@@ -253,17 +296,15 @@ class ForethoughtAgent:
             last_HA = state.plan.actions_HA[-1:].expand(horizon - len(left_HA), -1)
             warm.append(torch.cat([left_HA, last_HA]))
         plan = search(
-            self.model, aim.cost, aim.target, belief, self.method, config=self.config.search,
+            self.model, cost, aim.target, belief, self.method, config=self.config.search,
             space=self.spec.action_space, action_size=self.frameskip * self.spec.action_space.size,
             generator=generator, warm_starts=tuple(warm),
         )  # fmt: skip
         followed = horizon * self.config.warm_start
-        passes = plan.trace.predictor_passes + followed
         by_gradient = isinstance(self.method, GradientMethod)
-        flops = meter.searched(self.model.dynamics, aim.cost, plan.trace, horizon, by_gradient)
+        flops = meter.searched(self.model.dynamics, cost, plan.trace, horizon, by_gradient)
         flops += meter.followed(self.habit, self.model.dynamics, followed)
-        why = f"searched {passes} imagined steps; {plan.trace.stopped}{aim.why}"
-        return Choice(plan, 1, Mode.PLAN, why, passes, flops)
+        return plan, plan.trace.predictor_passes + followed, flops
 
     def _frames(self, chosen: Choice) -> tuple[Array, ...]:
         """The block to act out now; without a way, the safe one: the middle of every box, or the first discrete action."""

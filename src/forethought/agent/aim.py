@@ -7,6 +7,7 @@ from typing import final
 
 import torch
 
+from forethought.agent.guard import Guard
 from forethought.costs.combine import Sum
 from forethought.costs.cost import Cost
 from forethought.costs.predicate import Predicate, PredicateCost, read_predicate
@@ -30,11 +31,14 @@ class Aim:
     why: str = ""
 
 
-def options_for(goal: ReachPredicate, probe: Probe | None) -> Target:
-    """Remembered latents where the predicate is true (at most 64), or the 8 nearest to true. Raises UsageError."""
+def options_for(goal: ReachPredicate, probe: Probe | None, guard: Guard) -> Target:
+    """Remembered latents where the predicate is true (at most 64), or the 8 nearest to true, of those that the guardrails
+    allow. Raises UsageError.
+    """
     known = _probe(probe)
     with torch.inference_mode():
         short_M = _predicate(goal, known).shortfall(known(known.remembered_MD))
+        short_M = torch.where(guard.allowed(known.remembered_MD), short_M, torch.inf)
     true = torch.nonzero(short_M <= -SPARE).flatten()
     if not len(true):
         true = short_M.argsort(stable=True)[:FEWEST]

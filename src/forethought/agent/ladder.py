@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, final
 
 import torch
 from torch import Tensor
 
 from forethought.agent.aim import Aim
+from forethought.agent.guard import Guard
 from forethought.agent.meter import followed, judged, rolled
 from forethought.habits.policy import HabitProposal
 from forethought.habits.recall import Recall
-from forethought.types import Belief, Mode, Plan, Rollout, SearchTrace, State, Surprise
+from forethought.types import Belief, Mode, Plan, Roadmap, Rollout, SearchTrace, State, Surprise
 
 UNSEARCHED = "habit, not searched"
 PATIENCE = 20
@@ -45,7 +46,7 @@ class Trust:
 @dataclass(frozen=True)
 class Choice:
     """What a decision came to: the way in hand (none: the safe action) and how many of its blocks are done with this one, the
-    mode and why, passes through the predictor, and FLOPs.
+    mode and why, passes through the predictor, whether the planner was called, FLOPs, and a map of ways round.
     """
 
     plan: Plan | None
@@ -53,7 +54,9 @@ class Choice:
     mode: Mode
     reason: str
     passes: int = 0
+    searched: bool = False
     flops: int = 0
+    roadmap: Roadmap | None = None
 
 
 class Search(Protocol):
@@ -71,32 +74,37 @@ def choose(
     habits: Habits,
     horizon: int,
     search: Search,
+    guard: Guard = Guard(),  # noqa: B008 (frozen)
 ) -> Choice:
-    """The ladder, rung by rung."""
+    """The ladder, rung by rung. A way that breaks a guardrail is not taken."""
     raised = state.expectation.raised if state.expectation is not None else 0
     if raised >= PATIENCE:
         why = state.expectation.alarm if state.expectation is not None else ""
         return Choice(None, 0, Mode.STOP, f"stopped: surprised for {raised} decisions ({why})")
+    passes, doubts = 0, []
     as_foretold = not surprise.p_value < surprise.level  # NaN at an episode's start: nothing was foretold
     if state.plan is not None and state.plan_step < len(state.plan.actions_HA) and as_foretold and surprise.height < 1:
-        done = f"block {state.plan_step + 1} of {len(state.plan.actions_HA)}"
-        return Choice(
-            state.plan, state.plan_step + 1, Mode.CONTINUE, f"all went as foretold (p {surprise.p_value:.2g}); {done}"
-        )
+        breach, passes = guard.ahead(habits.policy.model, belief, state.plan.actions_HA[state.plan_step :])
+        why = f"all went as foretold (p {surprise.p_value:.2g}); block {state.plan_step + 1} of {len(state.plan.actions_HA)}"
+        if not breach:
+            return Choice(state.plan, state.plan_step + 1, Mode.CONTINUE, why, passes)
+        doubts.append(f"plan in hand: {breach}")
     if surprise.height >= 1:
         found = search(belief, state, aim)
         why = f"{surprise.reason}: no habit is trusted; {found.reason}"
-        return Choice(found.plan, 1, Mode.PLAN, why, found.passes, found.flops)
-    passes, flops, doubts = 0, habits.looked_up(state), []
+        return replace(found, reason=why, passes=found.passes + passes)
+    flops = habits.looked_up(state)
     for name, way in () if state.target.strange else habits.ways(belief, state, aim, horizon):
         passes, flops = passes + way.trace.predictor_passes, flops + way.trace.flops
         doubt = doubt_of(way, trust.reach)
-        if doubt <= trust.doubt:
-            return Choice(way, 1, Mode.HABIT, f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}", passes, flops)
-        doubts.append(f"{name}'s doubt {doubt:.2f}")
+        breach = guard.breach(belief, way.predicted_HD) if doubt <= trust.doubt else ""
+        if doubt <= trust.doubt and not breach:
+            why = f"{name}: doubt {doubt:.2f} of {trust.doubt:.2f}{aim.why}"
+            return Choice(way, 1, Mode.HABIT, why, passes, flops=flops)
+        doubts.append(f"{name}: {breach}" if breach else f"{name}'s doubt {doubt:.2f} over {trust.doubt:.2f}")
     found = search(belief, state, aim)
-    why = f"{' and '.join(doubts)} over {trust.doubt:.2f}; {found.reason}" if doubts else f"no habit; {found.reason}"
-    return Choice(found.plan, 1, Mode.PLAN, why, found.passes + passes, found.flops + flops)
+    why = f"{' and '.join(doubts) or 'no habit'}; {found.reason}"
+    return replace(found, reason=why, passes=found.passes + passes, flops=found.flops + flops)
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -14,6 +14,7 @@ from forethought.arena.protocol import evaluate as evaluate_agent
 from forethought.arena.statistics import mcnemar
 from forethought.arena.task import Pair, Task, unsolved_pairs
 from forethought.arena.tasks import make_task
+from forethought.costs.guardrail import Guardrail
 from forethought.errors import unknown_name
 from forethought.training.bundle import Parts, assemble, load_parts
 from forethought.training.config import TrainConfig
@@ -61,15 +62,17 @@ def evaluate(
     count: int = 300,
     seed: int = 0,
     modes: tuple[str, ...] = MODES,
+    guardrails: Sequence[Guardrail] = (),
     out: str | os.PathLike[str] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Evaluate a run on a task: n unsolved pairs, every floor, the agent in several modes; writes `evaluation.json` in the run.
 
     Modes: "plan" (habit-warmed search on the critic), "habit" (no search), "latent" (search on raw latent distance, as
-    published planners do). Raises RunError and UsageError.
+    published planners do); all of them keep `guardrails` beside the run's own. Raises RunError and UsageError.
     """
     spec, config, parts = load_parts(run)
+    config = replace(config, agent=replace(config.agent, guardrails=(*config.agent.guardrails, *guardrails)))
     chosen = make_task(task) if isinstance(task, str) else task
     pairs = unsolved_pairs(chosen, count, seed)
     results = []

@@ -61,6 +61,27 @@ def rule_of_three(count: int) -> float:
     return min(1.0, 3.0 / count) if count else 1.0
 
 
+def clopper_pearson(failures: int, count: int, confidence: float = 0.95) -> float:
+    """The exact one-sided upper bound on a share (Clopper and Pearson 1934): at it, so few failures have 1 - confidence.
+
+    >>> round(clopper_pearson(0, 3000), 6), round(clopper_pearson(1, 100), 4)
+    (0.000998, 0.0466)
+    """
+    if failures >= count:
+        return 1.0
+    low, high = failures / count, 1.0
+    for _ in range(60):
+        share = (low + high) / 2
+        few = sum(math.exp(_log_binomial(k, count, share)) for k in range(failures + 1))
+        low, high = (share, high) if few > 1 - confidence else (low, share)
+    return high
+
+
+def _log_binomial(successes: int, count: int, share: float) -> float:
+    ways = math.lgamma(count + 1) - math.lgamma(successes + 1) - math.lgamma(count - successes + 1)
+    return ways + successes * math.log(max(share, 1e-300)) + (count - successes) * math.log1p(-min(share, 1 - 1e-16))
+
+
 def bootstrap(values: NDArray[np.float64], generator: np.random.Generator, draws: int = 2000) -> tuple[float, float]:
     """The 95 % percentile interval of a mean, for figures that are not shares (steps, milliseconds); NaN for no values."""
     if not len(values):

@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import forethought
-from forethought.cli import agent, bench, collect, config, data, data_copy, demo, doctor, evaluate, meter, surprise, train
+from forethought.cli import (
+    agent,
+    bench,
+    collect,
+    config,
+    data,
+    data_copy,
+    demo,
+    doctor,
+    evaluate,
+    meter,
+    probe,
+    surprise,
+    train,
+)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("demo", short_help="The whole path in a few minutes, and a report.")(demo.demo)
@@ -26,6 +40,7 @@ app.command("surprise", short_help="Does the agent know when it is wrong?")(surp
 app.command("trust", short_help="How far can the habit be trusted?")(surprise.trust)
 app.add_typer(agent.app, name="agent", short_help="Learn from surprise; history; rollback.")
 app.command("meter", short_help="What training and a solved task cost.")(meter.meter)
+app.command("probe", short_help="Which quantities can a run name?")(probe.probe)
 app.command("doctor", short_help="What this machine can do, and what to fix.")(doctor.doctor)
 app.command("bench", short_help="How fast this machine is.")(bench.bench)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -28,16 +28,35 @@ class Predicate:
         A part's shortfall is a difference; "and" takes the largest, "or" the smallest, "not" the negative: it has a gradient
         almost everywhere, and its sign is the predicate's truth (at exactly 0 it is either).
         """
-        return self._short(self.expression, quantities_NQ)
+        return self._short(self.expression, quantities_NQ, quantities_NQ)
 
-    def _short(self, expression: Expression, quantities_NQ: Tensor) -> Tensor:
+    def shortfall_within(self, low_NQ: Tensor, high_NQ: Tensor) -> Tensor:
+        """The largest shortfall (N,) that quantities anywhere between `low` and `high` can have, or more; never less.
+
+        Each comparison takes its unfavourable ends, so where this is at most 0 the predicate holds in the whole box.
+        """
+        return self._short(self.expression, low_NQ, high_NQ)
+
+    def leans_on(self) -> tuple[tuple[int, int], ...]:
+        """The ends of intervals that `shortfall_within` reads: (quantity, 0 for its low end, 1 for its high end)."""
+        return tuple(sorted(set(self._ends(self.expression, 0))))
+
+    def _short(self, expression: Expression, low_NQ: Tensor, high_NQ: Tensor) -> Tensor:
         if isinstance(expression, Above):
-            gap = self._value(expression.right, quantities_NQ) - self._value(expression.left, quantities_NQ)
-            return gap / self._unit(expression)
-        if isinstance(expression, Not):
-            return -self._short(expression.part, quantities_NQ)
-        parts = torch.stack([self._short(part, quantities_NQ) for part in expression.parts])
+            return (self._value(expression.right, high_NQ) - self._value(expression.left, low_NQ)) / self._unit(expression)
+        if isinstance(expression, Not):  # the negative of the part's smallest shortfall
+            return -self._short(expression.part, high_NQ, low_NQ)
+        parts = torch.stack([self._short(part, low_NQ, high_NQ) for part in expression.parts])
         return parts.amax(0) if isinstance(expression, Both) else parts.amin(0)
+
+    def _ends(self, expression: Expression, turned: int) -> Iterator[tuple[int, int]]:
+        if isinstance(expression, Above):
+            ends = ((expression.left, turned), (expression.right, 1 - turned))
+            yield from ((self.names.index(canonical(t.text, self.names)), end) for t, end in ends if isinstance(t, Name))
+        else:
+            parts = (expression.part,) if isinstance(expression, Not) else expression.parts
+            for part in parts:
+                yield from self._ends(part, 1 - turned if isinstance(expression, Not) else turned)
 
     def _value(self, term: Term, quantities_NQ: Tensor) -> Tensor:
         if isinstance(term, Name):

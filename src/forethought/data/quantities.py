@@ -36,14 +36,14 @@ def quantities_of(data: Dataset) -> Quantities:
 
     Numbers that never change, or are nowhere finite, carry nothing and are left out.
     """
-    named = [column for name, values in _sources(data) for column in _columns(name, values) if _moves(column[1])][:MOST]
+    named = [column for name, values in _sources(data) for column in columns_of(name, values) if moves(column[1])][:MOST]
     values = np.stack([column for _, column in named], 1) if named else np.zeros((data.num_rows, 0), np.float32)
     return Quantities(tuple(name for name, _ in named), values)
 
 
 def select(data: Dataset, names: tuple[str, ...]) -> Quantities:
     """Just these quantities, of another split of the same log. Raises DataError if one is missing."""
-    known = {name: column for source, values in _sources(data) for name, column in _columns(source, values)}
+    known = {name: column for source, values in _sources(data) for name, column in columns_of(source, values)}
     missing = [name for name in names if name not in known]
     if missing:
         raise DataError(f"these episodes lack the quantities {', '.join(missing)}; log them in every episode")
@@ -68,13 +68,15 @@ def _sources(data: Dataset) -> list[tuple[str, Array]]:
     return [(name, values) for name, values in {**data.metadata, **vectors}.items() if values.dtype.kind in "fiub"]
 
 
-def _columns(name: str, values: Array) -> list[tuple[str, NDArray[np.float32]]]:
+def columns_of(name: str, values: Array) -> list[tuple[str, NDArray[np.float32]]]:
+    """The numbers of a quantity, each with its name: itself, or "name[0]", "name[1]" where it has several."""
     flat = values.reshape(len(values), -1).astype(np.float32)
     if values.ndim == 1:
         return [(name, flat[:, 0])]
     return [(f"{name}[{i}]", flat[:, i]) for i in range(min(flat.shape[1], MOST))]
 
 
-def _moves(column: NDArray[np.float32]) -> bool:
+def moves(column: NDArray[np.float32]) -> bool:
+    """Does it ever change, where it is a number?"""
     finite = column[np.isfinite(column)]
     return bool(len(finite)) and float(np.ptp(finite)) > 1e-6 * (1e-6 + float(np.abs(finite).max()))

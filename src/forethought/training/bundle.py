@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
@@ -18,6 +18,7 @@ from forethought.costs.build import build_critic
 from forethought.costs.cost import Cost
 from forethought.costs.critic import CriticCost
 from forethought.costs.goal import GoalDistance
+from forethought.costs.guardrail import Guardrail
 from forethought.costs.temporal import Critic
 from forethought.data.dataset import Dataset
 from forethought.data.schema import spec_from_json
@@ -129,11 +130,19 @@ def load_parts(
 
 
 def load_agent(
-    run: str | os.PathLike[str], config: AgentConfig | None = None, *, modules: Mapping[str, nn.Module] | None = None
+    run: str | os.PathLike[str],
+    config: AgentConfig | None = None,
+    *,
+    guardrails: Sequence[Guardrail] = (),
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> ForethoughtAgent:
-    """The agent of a finished run; `config` overrides how it thinks; `modules` as in `load_parts`."""
+    """The agent of a finished run; `config` overrides how it thinks, `guardrails` join its own; `modules` as in `load_parts`.
+
+    Raises RunError, and UsageError for guardrails that cannot be kept (`costs/guardrail.py`).
+    """
     spec, trained, parts = load_parts(run, modules)
     chosen = config or trained.agent
+    chosen = replace(chosen, guardrails=(*chosen.guardrails, *guardrails))
     return assemble(parts, spec, replace(trained, agent=chosen))
 
 

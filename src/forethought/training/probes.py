@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from forethought.agent import meter
 from forethought.data.quantities import Quantities
+from forethought.dynamics.base import Dynamics
 from forethought.perception.probe import Probe
 from forethought.training.checkpoint import load_modules, read_tensors
 from forethought.training.config import TrainConfig
 from forethought.training.latents import Latents
+from forethought.training.path_errors import load_path_errors, measure_path_errors, save_path_errors
 from forethought.training.run import RunFolder
 from forethought.training.seeds import seed_for, seeded
 from forethought.training.trainer import Stage
@@ -76,7 +78,7 @@ class ProbeStage(Stage):
 
 
 def load_probe(run: RunFolder) -> Probe | None:
-    """The probe of a run, in evaluation mode; None if its log named no quantities. Raises RunError if it is damaged."""
+    """A run's probe with its errors, in evaluation mode; None if its log named no quantities. Raises RunError if damaged."""
     path = run.stage_file("probe")
     if not path.is_file():
         return None
@@ -84,7 +86,25 @@ def load_probe(run: RunFolder) -> Probe | None:
     width, latent_size = tensors["probe/net.0.weight"].shape
     probe = Probe(latent_size, tuple(json.loads(note["quantities"])), width, len(tensors["probe/remembered_MD"]))
     load_modules(path, {"probe": probe})
+    probe.errors = load_path_errors(run, probe)
     return probe.eval().requires_grad_(False)
+
+
+def check_probe(
+    run: RunFolder,
+    probe: Probe,
+    dynamics: Dynamics,
+    train: Latents,
+    known: Quantities,
+    held_out: Latents,
+    wanted: Quantities,
+    horizon: int,
+) -> tuple[ProbeQuality, ...]:
+    """How well it reads held-out rows; how far it errs along imagined paths goes into the run."""
+    errors = measure_path_errors(probe, dynamics, train, known, held_out, wanted, horizon)
+    if errors is not None:
+        save_path_errors(run, errors, probe)
+    return probe_quality(probe, train, known, held_out, wanted)
 
 
 @torch.inference_mode()

@@ -90,6 +90,11 @@ class RunFolder:
         return self.path / "versions"
 
     @property
+    def intervals(self) -> Path:
+        """How far the probe errs along imagined paths."""
+        return self.path / "intervals.safetensors"
+
+    @property
     def examples(self) -> Path:
         """Futures and worst transitions that the report shows."""
         return self.path / "examples.safetensors"

@@ -47,7 +47,7 @@ from forethought.training.latents import Latents, encode_rows, is_encoded, load_
 from forethought.training.learners.build import heads_stage
 from forethought.training.practice import PracticeStage
 from forethought.training.predict import PredictStage
-from forethought.training.probes import ProbeQuality, ProbeStage, probe_quality
+from forethought.training.probes import ProbeQuality, ProbeStage, check_probe
 from forethought.training.progress import Progress, Silent, Watcher
 from forethought.training.replay import save_replay
 from forethought.training.run import RunFolder, StageCost
@@ -145,12 +145,14 @@ class _Job:
         if self.config.practice is not None:
             practice = PracticeStage(latents, parts.model.dynamics, parts.habit, self.config, self.config.practice)
             self._stage(practice, self.config.practice.schedule)
-        probes = self._look(data, latents, held_out, held_out_latents)
+        probes = self._look(data, latents, held_out, held_out_latents, parts)
         with self._metered("calibrate"):
             self._watch_out(data, latents, held_out, held_out_latents, parts)
             self._calibrate(held_out, held_out_latents, parts, probes)
 
-    def _look(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents) -> tuple[ProbeQuality, ...]:
+    def _look(
+        self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, parts: Parts
+    ) -> tuple[ProbeQuality, ...]:
         """What people look through: the probe (how well it reads is returned), and the decoder. The agent needs neither."""
         camera, known, device = first_camera(data), quantities_of(data), torch.device(self.compute.device)
         if camera is not None:
@@ -160,7 +162,8 @@ class _Job:
             return ()
         stage = ProbeStage(latents, known, self.config, device)
         self._stage(stage, self.config.probe.schedule)
-        return probe_quality(stage.probe, latents, known, held_latents, select(held_out, known.names))
+        wanted, ahead = select(held_out, known.names), self.config.agent.search.horizon
+        return check_probe(self.run, stage.probe, parts.model.dynamics, latents, known, held_latents, wanted, ahead)
 
     def _watch_out(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, parts: Parts) -> None:
         """The monitor of surprise, and what later learning needs; before `calibration.json`, which marks a finished run."""
