@@ -27,6 +27,7 @@ import torch
 from benchmarks._result import SCORES, write_result
 from benchmarks.success import SETTINGS
 from forethought.agent.agent import ForethoughtAgent
+from forethought.agent.ladder import Trust
 from forethought.agent.protocol import Agent
 from forethought.arena.changed import ChangedTask, explore
 from forethought.arena.evaluate import agent_in_mode
@@ -108,22 +109,29 @@ def one_shift(options: argparse.Namespace, run: Path, shift: str, seed: int) -> 
     began = time.process_time()
     lesson = learn(run, explored, why=shift)
     spent = time.process_time() - began
-    ours = load_agent(run, planner)
-    ladder = {"stops": agent_in_mode(parts, spec, config, "ladder")} if parts.trust is not None else {}
-    online = Online(parts, spec, config)
+    whole = replace(parts, trust=parts.trust or Trust(1.0, -1.0))
+    ladder = replace(config.agent, mode="ladder")
     agents: dict[str, Agent] = {
-        **ladder, "none": agent_in_mode(parts, spec, config, "plan"), "always on": online,
-        "fine-tuned": fine_tuned(parts, spec, config, explored), "ours": ours,
+        "stops": agent_in_mode(whole, spec, config, "ladder"), "none": agent_in_mode(parts, spec, config, "plan"),
+        "always on": Online(parts, spec, config), "fine-tuned": fine_tuned(parts, spec, config, explored),
+        "ours": load_agent(run, planner),
     }  # fmt: skip
-    new = {name: rate(agent, changed, pairs) for name, agent in agents.items()}
-    old = {name: rate(agents[name], task, pairs) for name in ("none", "always on", "fine-tuned", "ours")}
-    return {"lesson": asdict(lesson), "cpu_seconds": round(spent, 1), "explored_steps": sum(e.num_steps for e in explored),
-            "n": len(pairs), "changed": new, "old": old}  # fmt: skip
+    if parts.trust is not None:
+        agents["ours, ladder"] = load_agent(run, ladder)
+    return {
+        "lesson": asdict(lesson), "cpu_seconds": round(spent, 1), "explored_steps": sum(e.num_steps for e in explored),
+        "n": len(pairs), "changed": {name: tried(agent, changed, pairs) for name, agent in agents.items()},
+        "old": {name: tried(agent, task, pairs) for name, agent in agents.items() if name != "stops"},
+    }  # fmt: skip
 
 
-def rate(agent: Agent, task: Task, pairs: Sequence[Pair]) -> int:
-    """Pairs solved."""
-    return sum(o.success for o in evaluate(agent, task, pairs, "").outcomes)
+def tried(agent: Agent, task: Task, pairs: Sequence[Pair]) -> dict[str, float]:
+    """Pairs solved, and what one cost."""
+    result = evaluate(agent, task, pairs, "")
+    solved = sum(o.success for o in result.outcomes)
+    passes, calls = (float(sum(getattr(o, what) for o in result.outcomes)) for what in ("predictor_passes", "planner_calls"))
+    steps = float(sum(o.steps for o in result.outcomes))
+    return {"solved": solved, "passes_per_solved": passes / max(solved, 1), "searches_per_step": calls / max(steps, 1)}
 
 
 def possible(task: ChangedTask, pairs: Sequence[Pair]) -> tuple[Pair, ...]:
@@ -216,7 +224,9 @@ def summed(by_seed: list[dict[str, Any]], shifts: Sequence[str]) -> dict[str, An
         found[shift] = {"n": n, "kept": sum(s[shift]["lesson"]["kept"] for s in by_seed)}
         for world in ("changed", "old"):
             names = by_seed[0][shift][world]
-            found[shift][world] = {name: asdict(wilson(sum(s[shift][world][name] for s in by_seed), n)) for name in names}
+            found[shift][world] = {
+                name: asdict(wilson(sum(int(s[shift][world][name]["solved"]) for s in by_seed), n)) for name in names
+            }
     return found
 
 
