@@ -57,7 +57,7 @@ def fit_trust(
     agent = agent_in_mode(replace(parts, trust=Trust(1.0, 0.0)), spec, config, LADDER)
     agent.trust = replace(agent.trust or Trust(1.0, 0.0), reach=_reach(agent, chosen, few))
     planned = agent_in_mode(parts, spec, config, "plan")
-    losses = losses_by_doubt(agent, planned, chosen, pairs, progress)
+    losses = losses_by_doubt(agent, planned, chosen, pairs, epsilon, progress)
     doubt, excess = controlled(losses, epsilon)
     trust = Trust(agent.trust.reach, doubt, epsilon, chosen.id, len(pairs), excess)
     assert parts.monitor is not None
@@ -71,9 +71,10 @@ def losses_by_doubt(
     planned: ForethoughtAgent,
     task: Task,
     pairs: Sequence[Pair],
+    epsilon: float,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[float, list[float]]:
-    """Each pair's loss at each doubt: fails, where always planning does not."""
+    """Each pair's loss at each doubt, up to the first whose risk is not controlled: fails, where always planning does not."""
 
     def run(who: ForethoughtAgent, name: str) -> list[bool]:
         tell = None if progress is None else lambda done: progress(name, done, len(pairs))
@@ -85,7 +86,14 @@ def losses_by_doubt(
         agent.trust = replace(agent.trust, doubt=doubt)
         outcomes = run(agent, f"doubt {doubt:g}")
         losses[doubt] = [float(plan and not done) for plan, done in zip(sure, outcomes, strict=True)]
+        if risk(losses[doubt]) > epsilon:
+            break
     return losses
+
+
+def risk(loss: Sequence[float]) -> float:
+    """The mean loss with one more pair lost."""
+    return (sum(loss) + 1.0) / (len(loss) + 1)
 
 
 def controlled(losses: Mapping[float, Sequence[float]], epsilon: float) -> tuple[float, float]:
@@ -97,7 +105,7 @@ def controlled(losses: Mapping[float, Sequence[float]], epsilon: float) -> tuple
     best, excess = -1.0, 0.0
     for doubt in sorted(losses):
         loss = losses[doubt]
-        if (sum(loss) + 1.0) / (len(loss) + 1) > epsilon:
+        if risk(loss) > epsilon:
             break
         best, excess = doubt, sum(loss) / len(loss)
     return best, excess

@@ -24,6 +24,8 @@ ODD, CLEARLY = 0.5, 1.0
 """The height at which a sensor, and the evidence at which another way of the body, is named as the reason."""
 LEVEL = 0.05
 """Of the test whether a plan in hand still holds: in the long run, that share of plans is dropped for nothing."""
+FLOOR = 0.01
+"""Below it the level does not go: where all is surprising, the test would else call that ordinary in ten blocks."""
 
 
 @final
@@ -110,7 +112,7 @@ class Monitor:
         after = replace(
             expectation,
             evidence=evidence,
-            level=min(max(level, 0.0), 1.0),
+            level=min(max(level, FLOOR), 1.0),
             raised=expectation.raised + 1 if height >= 1 else 0,
             alarm=(expectation.alarm or why) if why else "",
         )

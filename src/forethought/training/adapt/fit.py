@@ -13,11 +13,14 @@ from torch import Tensor
 from forethought.dynamics.adapted import Adapted
 from forethought.dynamics.base import Dynamics
 from forethought.surprise.ruler import Ruler
+from forethought.surprise.signals import Signals, foretold_from, host
 from forethought.training.adapt.moves import Moves
 from forethought.types import Space
 
-BATCH, OVER, REPLAY = 256, 0.5, 0.1
-"""Moves an update; the share of them drawn by how badly they are foretold; weight of leaving what was learned alone."""
+BATCH, OVER = 256, 0.5
+"""Moves an update; the share of them drawn by how badly they are foretold."""
+ALONE, LOOSER = 1.0, 0.1
+"""Weight of a residual that leaves alone what the log showed; and where the world looks otherwise than it did there."""
 FOLDS, HOPELESS = 3, 0.65
 """Folds of stretches; a correction is given up whose median held-out error, early on, is such a share of the median move: to
 expect the same place always makes 0.7 of what is drawn at random.
@@ -29,12 +32,15 @@ MOST = 10.0
 @final
 @dataclass(frozen=True)
 class Change:
-    """A kind of correction: its name, the residual's width (0: none), whether actions are corrected, and updates of Adam."""
+    """A kind of correction: its name, the residual's width (0: none), updates of Adam, whether actions are corrected, and the
+    weight of leaving alone what the log showed.
+    """
 
     name: str
     width: int
     updates: int
     actions: bool = True
+    alone: float = ALONE
 
 
 CHANGES = (
@@ -62,7 +68,7 @@ def fit(base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, ru
     for update in range(change.updates):
         if change.width and update % 200 == 0:
             weight_N = moves_errors(adapted, new, ruler) + 1e-6
-        loss = _loss(adapted, new, old, ruler, weight_N, generator)
+        loss = _loss(adapted, change.alone, new, old, ruler, weight_N, generator)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -70,7 +76,9 @@ def fit(base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, ru
     return adapted.eval().requires_grad_(False)
 
 
-def _loss(adapted: Adapted, new: Moves, old: Moves, ruler: Ruler, weight_N: Tensor, generator: torch.Generator) -> Tensor:
+def _loss(
+    adapted: Adapted, alone: float, new: Moves, old: Moves, ruler: Ruler, weight_N: Tensor, generator: torch.Generator
+) -> Tensor:
     over = int(OVER * BATCH) if adapted.residual is not None else 0
     rows = torch.cat([
         torch.multinomial(weight_N, over, True, generator=generator) if over else torch.zeros(0, dtype=torch.long),
@@ -81,7 +89,7 @@ def _loss(adapted: Adapted, new: Moves, old: Moves, ruler: Ruler, weight_N: Tens
     if adapted.residual is not None:
         some = torch.randint(len(old), (BATCH,), generator=generator).to(rows.device)
         added = adapted.added(old.before_ND[some], old.block_NA[some])
-        loss = loss + REPLAY * (1 + ruler.length(added).square()).sqrt().mean()
+        loss = loss + alone * (1 + ruler.length(added).square()).sqrt().mean()
     return loss
 
 
@@ -96,22 +104,49 @@ def lengths(moves: Moves, ruler: Ruler) -> NDArray[np.float64]:
     return (ruler.length(moves.after_ND - moves.before_ND) / ruler.ordinary).cpu().double().numpy()
 
 
+@final
+@dataclass(frozen=True)
+class HeldOut:
+    """Of every move, under a correction that was fitted without it: errors_N, and odd_N, by how many deviations its error is
+    larger than errors usually are there (`surprise/scale.py`): at a wall more is ordinary than in the open.
+    """
+
+    errors_N: NDArray[np.float64]
+    odd_N: NDArray[np.float64]
+
+    def cost(self) -> float:
+        """What corrections are compared by: the mean oddness, each move's from 0 to 10."""
+        return float(np.clip(self.odd_N, 0.0, MOST).mean())
+
+
+@torch.no_grad()
+def held_out(adapted: Adapted, moves: Moves, signals: Signals, ruler: Ruler) -> HeldOut:
+    """Moves as a correction that never saw them foretells them."""
+    after, _ = adapted.step(moves.before_ND, moves.memory_NM, moves.block_NA)
+    foretold_NX = foretold_from(host(moves.before_ND), host(adapted.done(moves.block_NA)), host(after), signals.spread_D)
+    sizes_N = host(ruler.length(after - moves.after_ND))
+    odd = [signals.scale.standard(x, sizes_N[n : n + 1])[0] for n, x in enumerate(foretold_NX)]
+    return HeldOut(sizes_N.astype(np.float64) / ruler.ordinary, np.array(odd, np.float64))
+
+
 def out_of_fold(
-    base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, ruler: Ruler, seed: int = 0
-) -> NDArray[np.float64] | None:
-    """Every move's error under a correction fitted without its stretch and others of the fold, (N,).
+    base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, signals: Signals, ruler: Ruler, seed: int = 0
+) -> HeldOut | None:
+    """Every move under a correction fitted without its stretch and others of the fold.
 
     None if a third of the updates on the first fold leaves most of the movement unexplained: it is not worth the rest.
     """
-    fold_N, errors = new.stretch_N % FOLDS, np.zeros(len(new))
+    fold_N = new.stretch_N % FOLDS
 
-    def held_out(fold: int, tried: Change) -> NDArray[np.float64]:
+    def fitted(fold: int, tried: Change) -> HeldOut:
         adapted = fit(base, space, tried, new.take(fold_N != fold), old, ruler, seed)
-        return moves_errors(adapted, new.take(fold_N == fold), ruler).double().numpy()
+        return held_out(adapted, new.take(fold_N == fold), signals, ruler)
 
-    early = held_out(0, replace(change, updates=change.updates // 3))
+    early = fitted(0, replace(change, updates=change.updates // 3)).errors_N
     if np.median(early) > HOPELESS * np.median(lengths(new.take(fold_N == 0), ruler)):
         return None
+    errors, odd = np.zeros(len(new)), np.zeros(len(new))
     for fold in range(FOLDS):
-        errors[fold_N == fold] = held_out(fold, change)
-    return errors
+        found = fitted(fold, change)
+        errors[fold_N == fold], odd[fold_N == fold] = found.errors_N, found.odd_N
+    return HeldOut(errors, odd)

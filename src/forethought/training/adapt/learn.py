@@ -27,7 +27,7 @@ from forethought.errors import RunError
 from forethought.perception.lens import Lens
 from forethought.surprise.ruler import Ruler
 from forethought.training.adapt import store
-from forethought.training.adapt.fit import CHANGES, MOST, Change, fit, moves_errors, out_of_fold
+from forethought.training.adapt.fit import CHANGES, LOOSER, MOST, Change, HeldOut, fit, held_out, moves_errors, out_of_fold
 from forethought.training.adapt.gate import Figures, effect, forgotten, movement, objections, too_little, unexplained
 from forethought.training.adapt.minds import changed_parts, load_parts_of
 from forethought.training.adapt.moves import Moves, encode_episodes, lens_for
@@ -47,7 +47,7 @@ from forethought.training.trainer import run_stage
 from forethought.types import BoxSpace, Episode, ExperienceSpec
 
 ABOUT = 1.1
-"""A smaller change is taken if its held-out error is at most so much above the best one's."""
+"""A smaller change is taken if its held-out oddness is at most so much above the best one's."""
 AGAIN = 4
 """Critic and habit begin where they were, and take the training's updates divided by this."""
 
@@ -86,7 +86,7 @@ def learn(
         store.note(folder, Event("refused", 0, verdict))
         return Lesson(False, 0, verdict, cpu_seconds=time.process_time() - began)
     change, figures, adapted = verdict
-    heads = learner.heads(change, adapted)
+    heads = learner.heads(adapted)
     number, spent = store.next_number(folder), time.process_time() - began
     version = Version(number, why or change.name, change.name, change.width, len(episodes), round(spent, 2), figures)
     store.save_version(folder, version, adapted, learner.lens, heads)
@@ -112,6 +112,7 @@ class _Learner:
                 f"{folder.path}: has no monitor of surprise (its held-out episodes were too short); train on longer ones"
             )
         self.folder, self.spec, self.config, self.parts, self.seed, self.watcher = folder, spec, config, parts, seed, watcher
+        self.signals = parts.monitor.signals
         self.base, device = parts.model.dynamics, next(parts.model.parameters()).device
         self.ruler, self.lens = Ruler.of(parts.monitor, device), lens_for(parts, spec, episodes)
         self.replay = load_replay(folder, config.frameskip, config.encoder.scene_size)
@@ -141,23 +142,27 @@ class _Learner:
         if not tried:
             share = float(np.mean(self.before_N > 1))
             return f"no correction explains it: {share:.0%} of moves are surprising, and stay so after whatever was tried"
-        best = min(_cost(errors) for _, errors in tried)
-        change, errors = next((c, e) for c, e in tried if _cost(e) <= ABOUT * best)
+        best = min(found.cost() for _, found in tried)
+        change, found = next((c, f) for c, f in tried if f.cost() <= ABOUT * best)
+        errors = found.errors_N
         adapted = fit(self.base, self.spec.action_space, change, self.new, self.old, self.ruler, self.seed)
         figures = self._figures(adapted, errors)
         against = list(objections(figures, self.before_N, errors, self.new))
         return (change, figures, adapted) if not against else f"{change.name}: {'; '.join(against)}"
 
-    def _tried(self) -> Iterator[tuple[Change, NDArray[np.float64]]]:
-        """Changes and their held-out errors, in order of size, until one foretells this world as well as the log's."""
-        usual = _cost(moves_errors(self.base, self.old, self.ruler).double().numpy())
-        for change in CHANGES:
-            if not self._possible(change):
+    def _tried(self) -> Iterator[tuple[Change, HeldOut]]:
+        """Changes and what they do on held-out moves, in order of size, until one foretells this world as well as the log's."""
+        nothing = fit(self.base, self.spec.action_space, CHANGES[0], self.new, self.old, self.ruler)
+        usual = held_out(nothing, self.old, self.signals, self.ruler).cost()
+        for known in CHANGES:
+            if not self._possible(known):
                 continue
-            errors = out_of_fold(self.base, self.spec.action_space, change, self.new, self.old, self.ruler, self.seed)
-            if errors is not None:
-                yield change, errors
-                if _cost(errors) <= ABOUT * usual:
+            change = replace(known, alone=LOOSER) if self.lens.patches else known
+            space = self.spec.action_space
+            found = out_of_fold(self.base, space, change, self.new, self.old, self.signals, self.ruler, self.seed)
+            if found is not None:
+                yield change, found
+                if found.cost() <= ABOUT * usual:
                     return
 
     def _possible(self, change: Change) -> bool:
@@ -175,20 +180,20 @@ class _Learner:
             forgotten(self.base, adapted, self.lens, self.old, self.ruler),
         )  # fmt: skip
 
-    def heads(self, change: Change, adapted: Adapted) -> dict[str, nn.Module]:
+    def heads(self, adapted: Adapted) -> dict[str, nn.Module]:
         """Critic and habit, made again on what is imagined now."""
         critic, habit = copy.deepcopy(self.parts.critic), copy.deepcopy(self.parts.habit)
         changed = changed_parts(self.parts, adapted, critic.requires_grad_(True), habit.requires_grad_(True))
         with tempfile.TemporaryDirectory() as scratch:
-            _make_heads(changed, self._places(change), self.config, RunFolder(Path(scratch)), self.watcher)
+            _make_heads(changed, self._places(), self.config, RunFolder(Path(scratch)), self.watcher)
         heads: dict[str, nn.Module] = {"critic": critic, "habit": habit}
         for module in heads.values():
             module.eval().requires_grad_(False)
         return heads
 
-    def _places(self, change: Change) -> Latents:
-        """Where the world itself may have changed, only what was seen of it now; else, of all places that were ever seen."""
-        return self.seen if change.width or self.lens.patches else joined(self.replay, self.seen)
+    def _places(self) -> Latents:
+        """Where the world looks otherwise, only what was seen of it now; else, of all places that were ever seen."""
+        return self.seen if self.lens.patches else joined(self.replay, self.seen)
 
 
 def _cost(errors_N: NDArray[np.float64]) -> float:
