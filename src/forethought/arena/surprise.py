@@ -115,9 +115,9 @@ def measure_surprise(
     tell = progress or (lambda name, done, total: None)
     for name in shifts:
         shift_named(name)
-    walk = _Walk(agent, chosen, tell)
+    walk = Walk(agent, chosen, tell)
     if calibrate:
-        _at_home([walk], agent.monitor, calibrate, seed, ["calibrate"])
+        settled([walk], agent.monitor, calibrate, seed, ["calibrate"])
     clean = walk.all("", 2 * episodes, seed + CLEAN, "unchanged")
     found = tuple(
         _struck(name, clean, walk.all(name, episodes, seed + STRUCK, name), walk.begins)
@@ -143,11 +143,17 @@ def at_home(
     if not count:
         return parts.monitor
     modes = ("plan", "habit")
-    walks = [_Walk(agent_in_mode(parts, spec, config, mode), task, tell) for mode in modes]
-    return _at_home(walks, parts.monitor, count, seed, [f"at home, {mode}" for mode in modes])
+    walks = [Walk(agent_in_mode(parts, spec, config, mode), task, tell) for mode in modes]
+    return settled(walks, parts.monitor, count, seed, [f"at home, {mode}" for mode in modes])
 
 
-def _at_home(walks: Sequence[_Walk], monitor: Monitor, count: int, seed: int, labels: Sequence[str]) -> Monitor:
+def own_moves(patrols: Sequence[Patrol]) -> Moves:
+    """All moves of these patrols."""
+    moves = [p.moves for p in patrols]
+    return Moves(np.concatenate([m.foretold_NX for m in moves]), np.concatenate([m.sizes_N for m in moves]))
+
+
+def settled(walks: Sequence[Walk], monitor: Monitor, count: int, seed: int, labels: Sequence[str]) -> Monitor:
     """The agents' monitor, now calibrated on patrols of theirs: first the usual error, then, on others, the usual evidence."""
 
     def walked(count: int, seed: int) -> list[Patrol]:
@@ -157,9 +163,7 @@ def _at_home(walks: Sequence[_Walk], monitor: Monitor, count: int, seed: int, la
         return [patrol for patrols in each for patrol in patrols]
 
     scouts = max(1, count // SCOUTS)
-    moves = [p.moves for p in walked(scouts, seed + SCOUT)]
-    own = Moves(np.concatenate([m.foretold_NX for m in moves]), np.concatenate([m.sizes_N for m in moves]))
-    scaled = monitor.at_home(own)
+    scaled = monitor.at_home(own_moves(walked(scouts, seed + SCOUT)))
     for walk in walks:
         walk.agent.monitor = scaled
     home = scaled.seen([p.rows_TK for p in walked(max(count - scouts, 1), seed + CALIBRATE)])
@@ -169,7 +173,9 @@ def _at_home(walks: Sequence[_Walk], monitor: Monitor, count: int, seed: int, la
 
 
 @final
-class _Walk:
+class Walk:
+    """An agent's patrols of one task."""
+
     def __init__(self, agent: ForethoughtAgent, task: Task, tell: Callable[[str, int, int], None]) -> None:
         self.agent, self.task, self.tell = agent, task, tell
         self.leg = LEG * agent.frameskip
@@ -178,6 +184,7 @@ class _Walk:
         self.units: Mapping[str, Array] = {s.sensor.name: s.scale_F for s in agent.monitor.signals.senses}
 
     def all(self, shift: str, count: int, seed: int, label: str) -> list[Patrol]:
+        """`count` patrols under a shift ("": none)."""
         walked = []
         for pair in self.task.pairs(count, seed):
             rng = np.random.default_rng([pair.key, 15])
