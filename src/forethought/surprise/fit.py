@@ -30,7 +30,7 @@ def fit_signals(
     imagined_MSD: Tensor,
     seed: int = 0,
 ) -> tuple[Signals, Moves]:
-    """From readings and latents of training (N rows), held-out errors of imagination by horizon (N, G, E), and M moves of
+    """From readings and latents of training (N rows), errors of imagination by horizon (N, G, E), and M moves of
     training: blocks, and latents before, foretold and after (M, 3, D). With the moves that the scale was fitted on.
     """
     generator = np.random.default_rng(seed)

@@ -26,21 +26,23 @@ from forethought.types import ExperienceSpec
 from forethought.world_model import LatentWorldModel
 
 DECISIONS, WINDOWS, MOVES, KEPT = 12000, 4000, 40000, 8000
-"""Decisions traced, held-out windows, moves of training that the usual error is fitted on, and of those kept in the run."""
+"""Decisions traced, windows and moves of training that the usual error is fitted on, and of those kept in the run."""
 
 
 def fit_monitor(
     model: LatentWorldModel, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents
 ) -> Monitor | None:
-    """From training rows and held-out episodes; None if no held-out episode is longer than two blocks."""
-    longest = int(held_latents.lengths_E.max()) // latents.frameskip
-    horizon = min(GHOSTS, longest)
-    starts = held_latents.window_starts(horizon)
-    if horizon < 2 or not len(starts):
+    """From training rows and held-out episodes; None if no held-out episode is longer than two blocks.
+
+    Held-out episodes calibrate and do nothing else: their own metric of errors would make them look tamer than new ones.
+    """
+    horizon = min(GHOSTS, *(int(each.lengths_E.max()) // each.frameskip for each in (latents, held_latents)))
+    if horizon < 2:
         return None
+    starts = latents.window_starts(horizon)
     generator = np.random.default_rng(0)
     rows = generator.choice(starts, min(WINDOWS, len(starts)), replace=False)
-    imagined, real = imagine_from(held_latents, model.dynamics, rows, horizon)
+    imagined, real = imagine_from(latents, model.dynamics, rows, horizon)
     errors = (real - imagined)[..., latents.scene_size :]
     errors = torch.cat([errors, errors[:, -1:].expand(-1, GHOSTS - horizon, -1)], 1)
     starts = latents.window_starts(1)
