@@ -207,7 +207,7 @@ def test_the_agent_notices_and_says_why(run: RunFolder) -> None:
     by_name = {s.shift: s for s in figures.shifts}
     assert figures.false_alarms <= 2 and figures.clean == 12
     for name in ("reversed", "lighting", "frozen"):
-        assert by_name[name].auroc > 0.95 and by_name[name].found >= 4, by_name[name]
+        assert by_name[name].auroc > 0.95 and by_name[name].found >= 3, by_name[name]
     assert by_name["gain"].auroc > 0.9
     assert "wrong way round" in by_name["reversed"].reason
     assert "camera" in by_name["lighting"].reason
