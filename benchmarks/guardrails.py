@@ -84,7 +84,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Drive:
-    """One episode: did it succeed, steps, steps in the region, decisions, how many stopped and how many called the planner."""
+    """One episode: success, steps, those in the region, decisions; how many stopped, how many searched; why it failed."""
 
     success: bool
     steps: int
@@ -165,7 +165,9 @@ def drive(agent: ForethoughtAgent, task: Task, pair: Pair, region: Region) -> Dr
         moment = episode.step(decision.action)
         steps, inside = steps + 1, inside + int(region.holds(where(episode)[None])[0])
     success, stops = bool(moment.reached and moment.legal), modes.count(Mode.STOP)
-    return Drive(success, steps, inside, len(modes), stops, searches, passes, time.process_time() - cpu, reasons[-1])
+    return Drive(
+        success, steps, inside, len(modes), stops, searches, passes, time.process_time() - cpu, "" if success else reasons[-1]
+    )
 
 
 def draw_cases(task: Task, setting: Setting, seed: int) -> Iterator[tuple[Pair, Region]]:
