@@ -33,7 +33,7 @@ assert 'torch' not in sys.modules and 'gymnasium' not in sys.modules, 'help is s
 def test_the_front_door_names_what_it_has() -> None:
     import forethought
 
-    with pytest.raises(AttributeError, match="it has ReachObservation, ReachPredicate, TrainConfig, UsageError"):
+    with pytest.raises(AttributeError, match="it has Guardrail, ReachObservation, ReachPredicate, TrainConfig, UsageError"):
         forethought.nonsense  # noqa: B018
     assert callable(forethought.plan)
     assert callable(forethought.train)

@@ -122,3 +122,11 @@ def test_the_page_about_surprise_runs(run: Path, tmp_path: Path, capsys: pytest.
     told = capsys.readouterr().out
     assert re.search(r"[1-9][\d.]* the camera 'image' ", told), told
     assert "held-out stretches promise at most" in told  # a run of so few episodes cannot be that sure
+
+
+@pytest.mark.lane
+def test_the_page_about_learning_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(run, tmp_path / "runs" / "rooms")
+    write_log(tmp_path / "rooms.h5", record(1, 20, 7, random=False), log_spec())
+    assert walk(ROOT / "docs" / "learning.md", {}) == ["agent learn", "agent history", "agent rollback"]
+    assert "False 20 moves" in capsys.readouterr().out

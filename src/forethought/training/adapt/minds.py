@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from forethought.agent.agent import AgentConfig, ForethoughtAgent
 from forethought.agent.worlds import Mind, VersionedAgent
+from forethought.costs.guardrail import Guardrail
 from forethought.dynamics.adapted import Adapted
 from forethought.perception.lens import Lens
 from forethought.training.adapt import store
@@ -23,15 +24,21 @@ from forethought.world_model import LatentWorldModel
 
 
 def load_agent(
-    run: str | os.PathLike[str], config: AgentConfig | None = None, *, modules: Mapping[str, nn.Module] | None = None
+    run: str | os.PathLike[str],
+    config: AgentConfig | None = None,
+    *,
+    guardrails: Sequence[Guardrail] = (),
+    modules: Mapping[str, nn.Module] | None = None,
 ) -> ForethoughtAgent | VersionedAgent:
     """The run's agent with every version in use; the trained one alone if nothing was learned since.
 
-    `config` overrides how it thinks, `modules` are the user's own, as in `training.bundle.load_parts`. Raises RunError.
+    `config` overrides how it thinks, `guardrails` join its own; `modules` are the user's own, as in `bundle.load_parts`.
+    Raises RunError, and UsageError for guardrails that cannot be kept.
     """
     folder = store.folder_of(run)
     spec, trained, parts = load_parts(run, modules)
-    settings = trained if config is None else replace(trained, agent=config)
+    chosen = config or trained.agent
+    settings = replace(trained, agent=replace(chosen, guardrails=(*chosen.guardrails, *guardrails)))
     minds = [Mind(assemble(parts, spec, settings)), *(_mind(folder, n, parts, spec, settings) for n in store.active(folder))]
     return VersionedAgent(minds) if len(minds) > 1 else minds[0].agent
 
