@@ -21,7 +21,7 @@ from forethought.arena.tasks import make_task
 from forethought.data import open_writer
 from forethought.dynamics.adapted import Adapted
 from forethought.dynamics.build import Architecture, build_dynamics
-from forethought.envs.scripted import script
+from forethought.envs.ogbench import log_spec
 from forethought.errors import DataError, RunError, UsageError
 from forethought.perception.lens import Lens, Patch
 from forethought.training.adapt import store
@@ -84,19 +84,17 @@ def test_the_version_that_foretells_better_is_taken_and_no_tie_turns_it() -> Non
 
 @pytest.fixture(scope="module")
 def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A point maze learned in a hurry."""
-    folder = tmp_path_factory.mktemp("maze")
-    chosen = script("ogbench/pointmaze-medium", "navigate")
-    writer = open_writer(folder / "log.h5", chosen.spec())
-    for episode in chosen.record(0, 60, 400, 0):
-        writer.append(episode)
+    """A point maze explored, and learned in a hurry."""
+    folder, task, spec = tmp_path_factory.mktemp("maze"), make_task(MAZE), log_spec()
+    writer = open_writer(folder / "log.h5", spec)
+    for number, episode in enumerate(explore(task, task.pairs(60, 9), spec, 300)):
+        writer.append(replace(episode, id=f"episode {number}"))
     writer.close()
     base = pointmaze(0)
-    schedule = replace(base.dynamics.schedule, updates=800)
     config = replace(
         base,
         predict=replace(base.predict, schedule=replace(base.predict.schedule, updates=250)),
-        dynamics=replace(base.dynamics, schedule=schedule),
+        dynamics=replace(base.dynamics, schedule=replace(base.dynamics.schedule, updates=800)),
         heads=replace(base.heads, landmarks=300, schedule=replace(base.heads.schedule, updates=60)),
     )
     return train(folder / "log.h5", folder / "run", config).path

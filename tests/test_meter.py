@@ -344,6 +344,7 @@ def test_a_journal_of_before_is_read() -> None:
 def test_what_a_run_and_a_solved_task_cost(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
+    (copy / "evaluation.json").unlink(missing_ok=True)  # other tests evaluate the same run
     done = call("meter", copy)
     assert f"forethought eval {copy} --task TASK" in done.said and "predict" in done.stdout
     found = evaluate(copy, "two-room-random-v1", count=3, modes=("habit", "plan"))
