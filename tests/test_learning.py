@@ -168,8 +168,13 @@ def test_a_state_goes_on_under_an_agent_that_has_learned_meanwhile(maze: Path, l
     assert np.isfinite(decision.action).all()
 
 
-@pytest.mark.lane
-@pytest.mark.parametrize("name", list(POISONS))
+OFTEN = ("random", "nearly constant", "shuffled")
+"""Poisons that the lane tries; the slow tests try all, and benchmarks.learning each of them many times."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.lane if name in OFTEN else pytest.mark.slow) for name in POISONS]
+)
 def test_poison_is_never_kept(maze: Path, name: str) -> None:
     world = changed(maze, "gain") if len(name) % 2 else make_task(MAZE)
     lesson = learn(maze, [poisoned(e, name, np.random.default_rng(0)) for e in explored(maze, world)])
