@@ -17,6 +17,7 @@ TRAINED = {
     "report.md",
     "goals.md",
     "surprise.md",
+    "learning.md",
 }  # these need a log and a training: test_docs_walks.py runs them
 
 
