@@ -85,13 +85,13 @@ def timed(agent: ForethoughtAgent, observation: Observation, state: State) -> di
     monitor, expectation, trust = agent.monitor, state.expectation, agent.trust
     assert monitor is not None and expectation is not None and trust is not None
     with torch.inference_mode():
-        belief = agent._observe(observation, state)
+        belief = agent.believe(observation, state)
         surprise, after = monitor.look(agent.model, expectation, belief, observation)
         horizon, now = agent.config.search.horizon, replace(state, expectation=after, plan=None)
         aim, calm = aim_now(belief, state.target, agent.cost, agent.probe, horizon), replace(surprise, height=0.0)
         block_A = torch.from_numpy(state.taken[0])
         habit = quickest(lambda: next(agent.habits.ways(belief, now, aim, horizon)))
-        ladder = quickest(lambda: choose(belief, now, aim, calm, trust, agent.habits, horizon, agent._search))
+        ladder = quickest(lambda: choose(belief, now, aim, calm, trust, agent.habits, horizon, agent._search, agent.guard))
         return {
             "surprise": quickest(lambda: monitor.look(agent.model, expectation, belief, observation)),
             "expectation": quickest(lambda: monitor.expect(agent.model, after, belief, block_A)),

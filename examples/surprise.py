@@ -119,8 +119,8 @@ def story(trained_run: Path, work: Path) -> list[Act]:
     why = next((d.reason for dots in acts[-1].tasks for d in reversed(dots) if d.mode is Mode.STOP), "")
     print("  it says:", why)
     began = time.perf_counter()
-    lesson = learn(run, list(explore(broken, home.pairs(6, 3), spec, 150)), why=why or "wires exchanged")
-    print(f"  explored 900 steps and learned in {time.perf_counter() - began:.0f} s: {lesson.change or lesson.why}")
+    lesson = learn(run, list(explore(broken, home.pairs(12, 3), spec, 150)), why=why or "wires exchanged")
+    print(f"  explored 1,800 steps and learned in {time.perf_counter() - began:.0f} s: {lesson.change or lesson.why}")
     acts.append(walk(load_agent(run, settings), broken, 5, 4, "after learning"))
     acts.append(walk(load_agent(run, settings), home, 5, 5, "wires put back"))
     return acts
@@ -140,7 +140,7 @@ def picture(acts: list[Act]) -> str:
         width = step * sum(len(dots) for dots in act.tasks)
         fill = "#f4f1ea" if number % 2 else "#eaf1f4"
         parts.append(f'<rect x="{x:.1f}" y="34" width="{width:.1f}" height="210" fill="{fill}"/>')
-        parts.append(f'<text x="{x + 4:.1f}" y="26" font-weight="bold">{escape(act.title)}</text>')
+        parts.append(f'<text x="{x + 4:.1f}" y="{13 + 15 * (number % 2)}" font-weight="bold">{escape(act.title)}</text>')
         x = _decisions(act, x, step, parts)
     parts.append(
         f'<line x1="{left}" x2="{wide - 20}" y1="{_y(1.0):.1f}" y2="{_y(1.0):.1f}" stroke="#888" stroke-dasharray="4 3"/>'
