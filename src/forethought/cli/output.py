@@ -67,10 +67,17 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = signal.signal(signal.SIGINT, self.heard)
+        previous, hook = signal.signal(signal.SIGINT, self.heard), sys.unraisablehook
+
+        def lost(unraisable: sys.UnraisableHookArgs) -> None:
+            if unraisable.exc_type is not KeyboardInterrupt:  # a lost Ctrl-C is remembered: no traceback need tell of it
+                hook(unraisable)
+
+        sys.unraisablehook = lost
         try:
             yield
         finally:
+            sys.unraisablehook = hook
             signal.signal(signal.SIGINT, previous)
 
 
