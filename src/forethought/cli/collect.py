@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forethought.cli.output import Debug, Json, Seed, Show, emit, guarded
+from forethought.cli.output import Debug, Json, Seed, Show, emit, guarded, interrupts
 
 TWO_ROOM = "forethought/TwoRoom-v1"
 
@@ -38,6 +38,7 @@ def _collect(env: str, out: Path, episodes: int, policy: str, steps: int, layout
 
     if layout not in ("fixed", "random"):
         raise unknown_name("layout", layout, ["fixed", "random"])
+    interrupts.patient = True
     with Show() as show:
         if policy.startswith("scripted:") or env == TWO_ROOM:
             place = f"{env}/{layout}" if env == TWO_ROOM and layout != "fixed" else env

@@ -50,10 +50,12 @@ class Interrupts:
     """Ctrl-C is remembered as well as raised: inside a library's callback it can get lost, or become another error."""
 
     asked = False
+    patient = False  # wait for the next `check`: HDF5 does not survive an exception in the middle of what it does
 
     def heard(self, *_: object) -> None:
-        self.asked = True
-        raise KeyboardInterrupt
+        again, self.asked = self.asked, True
+        if again or not self.patient:
+            raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise a Ctrl-C that got lost. Long loops call it, by way of `Show.count`."""
@@ -63,7 +65,7 @@ class Interrupts:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Hear Ctrl-C while inside; from any thread but the first there is no hearing it."""
-        self.asked = False
+        self.asked = self.patient = False
         if threading.current_thread() is not threading.main_thread():
             yield
             return
