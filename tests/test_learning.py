@@ -24,9 +24,12 @@ from forethought.dynamics.build import Architecture, build_dynamics
 from forethought.envs.ogbench import log_spec
 from forethought.errors import DataError, RunError, UsageError
 from forethought.perception.lens import Lens, Patch
+from forethought.surprise.ruler import Ruler
 from forethought.training.adapt import store
+from forethought.training.adapt.gate import FORGOTTEN, forgotten
 from forethought.training.adapt.learn import learn
 from forethought.training.adapt.minds import load_agent
+from forethought.training.adapt.moves import Moves
 from forethought.training.bundle import load_parts
 from forethought.training.recipes import pointmaze
 from forethought.training.run import RunFolder
@@ -82,6 +85,41 @@ def test_the_version_that_foretells_better_is_taken_and_no_tie_turns_it() -> Non
     assert after_look(np.zeros(2), 0, np.full(2, np.nan), np.array([0.1, 0.9]))[1] == 1  # cameras tell at once
 
 
+def still(count: int, size: int = 4) -> Moves:
+    z = torch.zeros(count, size)
+    return Moves(z, z[:, :0], torch.zeros(count, 2), z, np.arange(count) // 10)
+
+
+class Off(torch.nn.Module):
+    """Foretells each move wrong by what is said."""
+
+    def __init__(self, errors: list[float]) -> None:
+        super().__init__()
+        self.errors = torch.tensor(errors)
+
+    def step(self, z: torch.Tensor, memory: torch.Tensor, block: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return z + self.errors[:, None] * torch.eye(z.shape[1])[:1], memory
+
+
+def test_a_version_mistaken_for_the_old_world_is_found_out() -> None:
+    old, ruler = still(40), Ruler(torch.eye(4), 1.0, 0)
+    known = Off([5.0 if n % 8 == 0 else 0.1 for n in range(40)])  # contacts, now and then
+    assert forgotten(known, Off([8.0] * 40), Lens(), old, (), ruler) == 1.0  # never chosen: never better
+    lucky = Off([0.1 if n % 8 == 0 else 4.0 for n in range(40)])  # right where the known one errs: chosen too late, each time
+    assert forgotten(known, lucky, Lens(), old, (), ruler) > FORGOTTEN
+
+
+def test_a_lens_that_does_not_know_the_old_world_is_found_out() -> None:
+    old, ruler, then = still(40), Ruler(torch.eye(4), 1.0, 0), np.full((8, 8, 3), 200.0, np.float32)
+    now = then.copy()
+    now[2:5, 2:5] = 30
+    lens = Lens({"image": Patch(np.abs(now - then).max(-1) > 20, now, then)})
+    known, learned = Off([0.1] * 40), Off([4.0] * 40)
+    seen = [({"image": picture.astype(np.uint8)},) for picture in (then, now)]
+    assert forgotten(known, learned, lens, old, seen[0], ruler) == 1.0
+    assert forgotten(known, learned, lens, old, seen[1], ruler) > FORGOTTEN
+
+
 @pytest.fixture(scope="module")
 def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A point maze explored, and learned in a hurry."""
@@ -105,6 +143,12 @@ def changed(run: Path, shift: str) -> ChangedTask:
     assert parts.monitor is not None
     units = {s.sensor.name: s.scale_F for s in parts.monitor.signals.senses}
     return ChangedTask(make_task(MAZE), shift, spec, units)
+
+
+def load_parts_and_version(run: Path) -> tuple[store.Version, Adapted, Lens]:
+    _, _, parts = load_parts(run)
+    heads = {"critic": parts.critic, "habit": parts.habit}
+    return store.load_version(RunFolder(run), 1, lambda width: Adapted(parts.model.dynamics, SPACE, width), heads)
 
 
 def explored(run: Path, task: Task, count: int = 6) -> list[Episode]:
@@ -147,6 +191,12 @@ def test_what_is_learned_is_chosen_and_taken_back(maze: Path, learned: Path, tmp
     assert not refused.kept and "nothing to learn" in refused.why
     shown = call("agent", "history", maze)
     assert "* " in shown.stdout and "wires exchanged" in shown.stdout and shown.stdout.count("refused") == 1
+    place = run.versions / "0001"
+    (place / "orphan").write_text("of a call that was killed")
+    shutil.copytree(place, run.versions / "0002")
+    version, adapted, lens = load_parts_and_version(maze)
+    store.save_version(run, replace(version, number=2), adapted, lens, {})
+    assert not (run.versions / "0002" / "orphan").exists() and store.active(run) == (1,)
     with pytest.raises(UsageError, match="version 7 is not in use; in use are 0, 1"):
         store.rollback(run, 7, "")
     assert json.loads(call("agent", "rollback", maze, "--json").stdout) == {"to": 0, "dropped": [1]}

@@ -74,15 +74,16 @@ class VersionedAgent:
         return replace(mind.agent.redirect(state, _through(mind.lens, goal)), goal=goal)
 
     def act(self, observation: Observation, state: State) -> tuple[Decision, State]:
-        state, note = self._own(state), ""
+        state = self._own(state)
+        if state.pending:  # inside a block nobody looks
+            return self._act(observation, state, "")
         try:
-            seen: Observation = readings(self.minds[0].agent.spec.sensors, observation)
+            seen = readings(self.minds[0].agent.spec.sensors, observation)
         except UsageError:  # the mind in charge says what is wrong, and acts safely; of the next look nothing was foretold
-            return self._act(observation, replace(state, mismatch=replace(_mismatch(state), beliefs=())), note)
-        if not state.pending:
-            state, note = self._recognise(seen, state)
+            return self._act(observation, replace(state, mismatch=replace(_mismatch(state), beliefs=())), "")
+        state, note = self._recognise(seen, state)
         decision, after = self._act(self.minds[_mismatch(state).version].lens.see(seen), state, note)
-        return (decision, after) if state.pending else (replace(decision, effort=decision.effort + self._spent()), after)
+        return replace(decision, effort=decision.effort + self._spent()), after
 
     def _spent(self) -> Effort:
         """What it takes to tell the versions apart, beside a decision's own effort."""

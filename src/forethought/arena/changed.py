@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from forethought.arena.shifts import Shift, shift_named
-from forethought.arena.task import Moment, Pair, Rule, RunningEpisode, Task
-from forethought.types import Array, DiscreteSpace, Episode, ExperienceSpec, Observation, ReachObservation
+from forethought.arena.shifts import Shifted, shift_named
+from forethought.arena.task import Pair, Rule, RunningEpisode, Task
+from forethought.types import Array, DiscreteSpace, Episode, ExperienceSpec, Observation
 
 HELD = (3, 12)
 """Steps that one action is held while exploring."""
@@ -32,33 +31,10 @@ class ChangedTask:
 
     def begin(self, pair: Pair) -> RunningEpisode:
         shift = self.kind(np.random.default_rng(self.seed), self.spec, self.units)
-        episode = self.task.begin(pair)
-        shift.world(episode)
-        return _Changed(episode, shift)
+        return Shifted(self.task.begin(pair), shift, 0)
 
     def floors(self) -> dict[str, Rule]:
         return {}
-
-
-@final
-class _Changed(RunningEpisode):
-    def __init__(self, episode: RunningEpisode, shift: Shift) -> None:
-        self.episode, self.shift, self.steps = episode, shift, 0
-        self.goal, self.start = episode.goal, self._sensed(episode.start)
-        if isinstance(self.goal, ReachObservation):
-            self.goal = ReachObservation(shift.sense(self.goal.observation, 0))
-
-    def step(self, action: Array) -> Moment:
-        for part in self.shift.actions(np.asarray(action), self.steps):
-            moment = self.episode.step(part)
-        self.steps += 1
-        return self._sensed(moment)
-
-    def picture(self) -> NDArray[np.uint8]:
-        return self.episode.picture()
-
-    def _sensed(self, moment: Moment) -> Moment:
-        return Moment(self.shift.sense(moment.observation, self.steps), moment.reached, moment.legal)
 
 
 def explore(task: Task, pairs: tuple[Pair, ...], spec: ExperienceSpec, steps: int, seed: int = 0) -> Iterator[Episode]:

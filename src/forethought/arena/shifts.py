@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from forethought.arena.task import Moment, RunningEpisode
 from forethought.errors import unknown_name
-from forethought.types import Array, ExperienceSpec, Observation, SensorKind
+from forethought.types import Array, ExperienceSpec, Observation, ReachObservation, SensorKind
 
 Floats = NDArray[np.float64]
 
@@ -262,18 +262,26 @@ def shift_named(name: str) -> type[Shift]:
 
 @final
 class Shifted(RunningEpisode):
-    """A running episode that a shift strikes at step `begins`; until then, it is as ever."""
+    """A running episode that a shift strikes at step `begins`; until then, it is as ever. Struck from the start (0), its goal
+    and its first observation are of the changed world too.
+    """
 
     def __init__(self, episode: RunningEpisode, shift: Shift | None, begins: int) -> None:
         self.episode, self.shift, self.begins, self.steps = episode, shift, begins, 0
+        if shift is not None and not begins:
+            shift.world(episode)
         self.goal, self.start = episode.goal, episode.start
+        if shift is not None and not begins:
+            self.start = Moment(shift.sense(episode.start.observation, 0), episode.start.reached, episode.start.legal)
+            if isinstance(self.goal, ReachObservation):
+                self.goal = ReachObservation(shift.sense(self.goal.observation, 0))
 
     def step(self, action: Array) -> Moment:
         since = self.steps - self.begins
         self.steps += 1
         if self.shift is None or since < 0:
             return self.episode.step(action)
-        if since == 0:
+        if since == 0 and self.begins:
             self.shift.world(self.episode)
         for part in self.shift.actions(np.asarray(action, dtype=np.float64), since):
             moment = self.episode.step(part)

@@ -18,7 +18,6 @@ from torch import nn
 from forethought.agent import meter
 from forethought.agent.energy import Gauge, Stopwatch
 from forethought.config import checked, read_json, to_json
-from forethought.costs.build import CriticKind
 from forethought.data import open_log
 from forethought.data.dataset import Dataset
 from forethought.data.quantities import quantities_of, select
@@ -40,11 +39,9 @@ from forethought.training.examples import gather_examples, save_examples
 from forethought.training.files import write_atomic
 from forethought.training.fit import fit
 from forethought.training.graphs import Graph
-from forethought.training.heads import imagine_graphs
 from forethought.training.held_out import HeldOutFrames, HeldOutLatents
-from forethought.training.landmarks import graph_of_log
 from forethought.training.latents import Latents, encode_rows, is_encoded, load_latents
-from forethought.training.learners.build import heads_stage
+from forethought.training.learners.build import graph_for, heads_stage
 from forethought.training.practice import PracticeStage
 from forethought.training.predict import PredictStage
 from forethought.training.probes import ProbeQuality, ProbeStage, check_probe
@@ -167,7 +164,7 @@ class _Job:
 
     def _watch_out(self, data: Dataset, latents: Latents, held_out: Dataset, held_latents: Latents, parts: Parts) -> None:
         """The monitor of surprise, and what later learning needs; before `calibration.json`, which marks a finished run."""
-        save_replay(self.run, held_latents)
+        save_replay(self.run, held_out, held_latents)
         monitor = fit_monitor(parts.model, data, latents, held_out, held_latents)
         if monitor is not None:
             save_monitor(self.run, monitor)
@@ -251,24 +248,21 @@ class _Job:
 
     def _heads(self, latents: Latents, parts: Parts) -> Stage:
         """The stage of the chosen critic and habit; what it starts from (graphs, or places alone) is imagined first."""
-        needed = self.config.heads.critic in (CriticKind.GRAPH, CriticKind.MAP)
         with self._metered("graphs"):
-            graph = self._graphs(latents, parts) if needed else None
+            graph = self._graphs(latents, parts)
             stage = heads_stage(latents, graph, parts.model.dynamics, parts.critic, parts.habit, self.config)
         self.clock.done("graphs")
         return stage
 
-    def _graphs(self, latents: Latents, parts: Parts) -> Graph:
+    def _graphs(self, latents: Latents, parts: Parts) -> Graph | None:
         self.step, path = "graphs", self.run.path / "work" / "graphs.safetensors"
         if path.is_file():
             tensors: Mapping[str, torch.Tensor] = read_tensors(path)[0]
             device = next(parts.model.parameters()).device
             return Graph(*(tensors[name].to(device) for name in ("scene", "state", "distance")))
-        if self.config.heads.critic is CriticKind.MAP:
-            graph = graph_of_log(latents, parts.model.dynamics, parts.habit.space, self.config)
-        else:
-            graph = imagine_graphs(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
-        save_tensors(path, {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN})
+        graph = graph_for(latents, parts.model.dynamics, parts.habit.space, self.config, self.watcher)
+        if graph is not None:
+            save_tensors(path, {"scene": graph.scene_GC, "state": graph.state_GNE, "distance": graph.distance_GNN})
         return graph
 
 

@@ -32,19 +32,18 @@ MOST = 10.0
 @final
 @dataclass(frozen=True)
 class Change:
-    """A kind of correction: its name, the residual's width (0: none), updates of Adam, whether actions are corrected, and the
-    weight of leaving alone what the log showed.
+    """A kind of correction: its name, the residual's width (0: none), updates of Adam (0: the dynamics stays), and the weight
+    of leaving alone what the log showed.
     """
 
     name: str
     width: int
     updates: int
-    actions: bool = True
     alone: float = ALONE
 
 
 CHANGES = (
-    Change("nothing but what the cameras show", 0, 0, actions=False),
+    Change("nothing but what the cameras show", 0, 0),
     Change("what actuators make of actions", 0, 600),
     Change("actuators and a residual", 192, 1500),
 )

@@ -4,7 +4,7 @@ much: a world that stands still is foretold perfectly by believing that nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import comb
 from typing import final
@@ -19,6 +19,7 @@ from forethought.perception.lens import Lens
 from forethought.surprise.ruler import Ruler
 from forethought.training.adapt.fit import HOPELESS, MOST, lengths, moves_errors
 from forethought.training.adapt.moves import Moves
+from forethought.types import Observation
 
 FEWEST_MOVES, FEWEST_STRETCHES = 60, 6
 UNEXPLAINED = 0.25
@@ -112,17 +113,18 @@ def chance_of_luck(before_N: NDArray[np.float64], after_N: NDArray[np.float64], 
 
 
 @torch.no_grad()
-def forgotten(known: Dynamics, learned: Dynamics, lens: Lens, old: Moves, ruler: Ruler) -> float:
-    """Errors in the old world with the version chosen as an agent chooses, against those of what was known there.
-
-    A version with a lens is known by what the cameras show; in the log's usual picture its lens must see the old world.
+def forgotten(
+    known: Dynamics, learned: Dynamics, lens: Lens, old: Moves, pictures: Sequence[Observation], ruler: Ruler
+) -> float:
+    """Errors in the old world with the version chosen as an agent chooses, before a move is seen, against those of what was
+    known there. Where there is a lens, it chooses by what pictures of the log look like.
     """
+    errors = np.stack([np.minimum(moves_errors(d, old, ruler).double().numpy(), MOST) for d in (known, learned)])
     if lens.patches:
-        usual = {name: patch.then_HWC for name, patch in lens.patches.items()}
-        return 1.0 if lens.fit(usual) < 0.5 else float("inf")
-    errors = np.stack([np.minimum(moves_errors(d, old, ruler).numpy(), MOST) for d in (known, learned)])
+        mistaken = float(np.mean([lens.fit(picture) >= 0.5 for picture in pictures]))
+        return 1.0 + mistaken * max(float(errors[1].mean() / max(errors[0].mean(), 1e-9)) - 1.0, 0.0)
     score, version, chosen = np.zeros(2), 0, np.zeros(len(old), np.int64)
     for n in range(len(old)):
-        score, version = after_look(score, version, errors[:, n], np.ones(2))
         chosen[n] = version
+        score, version = after_look(score, version, errors[:, n], np.ones(2))
     return float(errors[chosen, np.arange(len(old))].mean() / max(errors[0].mean(), 1e-9))

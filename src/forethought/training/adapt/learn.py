@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from forethought.costs.build import CriticKind
 from forethought.data import open_log
 from forethought.dynamics.adapted import Adapted
 from forethought.errors import RunError
@@ -34,10 +33,8 @@ from forethought.training.adapt.moves import Moves, encode_episodes, lens_for
 from forethought.training.adapt.store import Event, Version
 from forethought.training.bundle import Parts, load_parts
 from forethought.training.config import TrainConfig
-from forethought.training.heads import imagine_graphs
-from forethought.training.landmarks import graph_of_log
 from forethought.training.latents import Latents
-from forethought.training.learners.build import heads_stage
+from forethought.training.learners.build import graph_for, heads_stage
 from forethought.training.practice import PracticeStage
 from forethought.training.progress import Silent, Watcher
 from forethought.training.replay import load_replay
@@ -116,7 +113,9 @@ class _Learner:
         self.base, device = parts.model.dynamics, next(parts.model.parameters()).device
         self.ruler, self.lens = Ruler.of(parts.monitor, device), lens_for(parts, spec, episodes)
         self.replay = load_replay(folder, config.frameskip, config.encoder.scene_size)
-        self.old = Moves.of(self.replay, self.base)
+        if self.lens.patches and not self.replay.pictures:
+            raise RunError(f"{folder.replay}: holds no pictures of the log; delete calibration.json and resume the training")
+        self.old = Moves.of(self.replay.latents, self.base)
         self.seen = encode_episodes(parts, spec, config.frameskip, self.lens, episodes)
         self.new = Moves.of(self.seen, self.base)
         self.before_N = self._known(episodes)
@@ -177,7 +176,7 @@ class _Learner:
             unexplained(errors, self.new, self.ruler),
             movement(self.new, self.ruler) / movement(self.old, self.ruler),
             effect(adapted, self.old, self.ruler) / effect(self.base, self.old, self.ruler),
-            forgotten(self.base, adapted, self.lens, self.old, self.ruler),
+            forgotten(self.base, adapted, self.lens, self.old, self.replay.pictures, self.ruler),
         )  # fmt: skip
 
     def heads(self, adapted: Adapted) -> dict[str, nn.Module]:
@@ -193,7 +192,7 @@ class _Learner:
 
     def _places(self) -> Latents:
         """Where the world looks otherwise, only what was seen of it now; else, of all places that were ever seen."""
-        return self.seen if self.lens.patches else joined(self.replay, self.seen)
+        return self.seen if self.lens.patches else joined(self.replay.latents, self.seen)
 
 
 def _cost(errors_N: NDArray[np.float64]) -> float:
@@ -211,12 +210,8 @@ def joined(first: Latents, second: Latents) -> Latents:
 
 def _make_heads(parts: Parts, places: Latents, config: TrainConfig, scratch: RunFolder, watcher: Watcher) -> None:
     """Train critic and habit on, where they are, by what the changed dynamics imagines."""
-    kind, dynamics = config.heads.critic, parts.model.dynamics
-    graph = None
-    if kind is CriticKind.MAP:
-        graph = graph_of_log(places, dynamics, parts.habit.space, config)
-    elif kind is CriticKind.GRAPH:
-        graph = imagine_graphs(places, dynamics, parts.habit.space, config, watcher)
+    dynamics = parts.model.dynamics
+    graph = graph_for(places, dynamics, parts.habit.space, config, watcher)
     stage = heads_stage(places, graph, dynamics, parts.critic, parts.habit, config)
     run_stage(stage, _shorter(config.heads.schedule), scratch)
     if config.practice is not None:

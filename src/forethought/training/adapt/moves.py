@@ -55,10 +55,12 @@ class Moves:
         episode = latents.episode_of(rows)
         part = (rows - latents.starts_E[episode]) // (STRETCH * latents.frameskip)
         _, stretch = np.unique(np.stack([episode, part]), axis=1, return_inverse=True)
-        z_ND = latents.z_ND[at]
+        device = next(dynamics.parameters()).device
+        z_ND = latents.z_ND[at].to(device)
         with torch.inference_mode():
             memory_NM = remembered(dynamics, latents, rows, z_ND).clone()
-        return Moves(z_ND, memory_NM, latents.action_NA[at], latents.z_ND[at + latents.frameskip], stretch.reshape(-1))
+        block_NA, after_ND = latents.action_NA[at].to(device), latents.z_ND[at + latents.frameskip].to(device)
+        return Moves(z_ND, memory_NM, block_NA, after_ND, stretch.reshape(-1))
 
 
 def lens_for(parts: Parts, spec: ExperienceSpec, episodes: Sequence[Episode]) -> Lens:

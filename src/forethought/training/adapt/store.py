@@ -108,6 +108,7 @@ def save_version(run: RunFolder, version: Version, adapted: Adapted, lens: Lens,
     save_tensors(fresh / "adapter.safetensors", own)
     save_modules(fresh / "heads.safetensors", heads)
     write_atomic(fresh / "version.json", to_json(version))
+    shutil.rmtree(place, ignore_errors=True)  # of a call that was killed before the history told of it
     os.replace(fresh, place)
 
 

@@ -11,7 +11,8 @@ from forethought.errors import ContractError
 from forethought.habits.policy import Habit
 from forethought.training.config import HabitKind, HeadsConfig, TrainConfig
 from forethought.training.graphs import Graph
-from forethought.training.heads import HeadsStage, candidate_actions
+from forethought.training.heads import HeadsStage, candidate_actions, imagine_graphs
+from forethought.training.landmarks import graph_of_log
 from forethought.training.latents import Latents
 from forethought.training.learners.base import CriticLearner, HabitLearner, Material
 from forethought.training.learners.contrastive import ContrastiveCritic
@@ -23,8 +24,19 @@ from forethought.training.learners.places import imagine_places, places_of
 from forethought.training.learners.quasimetric import QuasimetricCritic
 from forethought.training.learners.stage import LearnedHeads
 from forethought.training.learners.value_iteration import ImaginedCritic
+from forethought.training.progress import Watcher
 from forethought.training.seeds import generator_for
 from forethought.training.trainer import Stage
+from forethought.types import Space
+
+
+def graph_for(latents: Latents, dynamics: Dynamics, space: Space, config: TrainConfig, watcher: Watcher) -> Graph | None:
+    """The imagined graph that the configured critic starts from; None if it needs none."""
+    if config.heads.critic is CriticKind.MAP:
+        return graph_of_log(latents, dynamics, space, config)
+    if config.heads.critic is CriticKind.GRAPH:
+        return imagine_graphs(latents, dynamics, space, config, watcher)
+    return None
 
 
 def heads_stage(
