@@ -13,7 +13,6 @@ from torch import Tensor
 from forethought.dynamics.adapted import Adapted
 from forethought.dynamics.base import Dynamics
 from forethought.surprise.ruler import Ruler
-from forethought.surprise.signals import Signals, foretold_from, host
 from forethought.training.adapt.moves import Moves
 from forethought.types import Space
 
@@ -103,49 +102,27 @@ def lengths(moves: Moves, ruler: Ruler) -> NDArray[np.float64]:
     return (ruler.length(moves.after_ND - moves.before_ND) / ruler.ordinary).cpu().double().numpy()
 
 
-@final
-@dataclass(frozen=True)
-class HeldOut:
-    """Of every move, under a correction that was fitted without it: errors_N, and odd_N, by how many deviations its error is
-    larger than errors usually are there (`surprise/scale.py`): at a wall more is ordinary than in the open.
-    """
-
-    errors_N: NDArray[np.float64]
-    odd_N: NDArray[np.float64]
-
-    def cost(self) -> float:
-        """What corrections are compared by: the mean oddness, each move's from 0 to 10."""
-        return float(np.clip(self.odd_N, 0.0, MOST).mean())
-
-
-@torch.no_grad()
-def held_out(adapted: Adapted, moves: Moves, signals: Signals, ruler: Ruler) -> HeldOut:
-    """Moves as a correction that never saw them foretells them."""
-    after, _ = adapted.step(moves.before_ND, moves.memory_NM, moves.block_NA)
-    foretold_NX = foretold_from(host(moves.before_ND), host(adapted.done(moves.block_NA)), host(after), signals.spread_D)
-    sizes_N = host(ruler.length(after - moves.after_ND))
-    odd = [signals.scale.standard(x, sizes_N[n : n + 1])[0] for n, x in enumerate(foretold_NX)]
-    return HeldOut(sizes_N.astype(np.float64) / ruler.ordinary, np.array(odd, np.float64))
+def cost(errors_N: NDArray[np.float64]) -> float:
+    """What corrections are compared by: the mean error, each move's for at most MOST."""
+    return float(np.minimum(errors_N, MOST).mean())
 
 
 def out_of_fold(
-    base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, signals: Signals, ruler: Ruler, seed: int = 0
-) -> HeldOut | None:
-    """Every move under a correction fitted without its stretch and others of the fold.
+    base: Dynamics, space: Space, change: Change, new: Moves, old: Moves, ruler: Ruler, seed: int = 0
+) -> NDArray[np.float64] | None:
+    """Every move's error under a correction fitted without its stretch and others of the fold, (N,).
 
     None if a third of the updates on the first fold leaves most of the movement unexplained: it is not worth the rest.
     """
-    fold_N = new.stretch_N % FOLDS
+    fold_N, errors = new.stretch_N % FOLDS, np.zeros(len(new))
 
-    def fitted(fold: int, tried: Change) -> HeldOut:
+    def held_out(fold: int, tried: Change) -> NDArray[np.float64]:
         adapted = fit(base, space, tried, new.take(fold_N != fold), old, ruler, seed)
-        return held_out(adapted, new.take(fold_N == fold), signals, ruler)
+        return moves_errors(adapted, new.take(fold_N == fold), ruler).double().numpy()
 
-    early = fitted(0, replace(change, updates=change.updates // 3)).errors_N
+    early = held_out(0, replace(change, updates=change.updates // 3))
     if np.median(early) > HOPELESS * np.median(lengths(new.take(fold_N == 0), ruler)):
         return None
-    errors, odd = np.zeros(len(new)), np.zeros(len(new))
     for fold in range(FOLDS):
-        found = fitted(fold, change)
-        errors[fold_N == fold], odd[fold_N == fold] = found.errors_N, found.odd_N
-    return HeldOut(errors, odd)
+        errors[fold_N == fold] = held_out(fold, change)
+    return errors

@@ -26,7 +26,7 @@ from forethought.errors import RunError
 from forethought.perception.lens import Lens
 from forethought.surprise.ruler import Ruler
 from forethought.training.adapt import store
-from forethought.training.adapt.fit import CHANGES, LOOSER, MOST, Change, HeldOut, fit, held_out, moves_errors, out_of_fold
+from forethought.training.adapt.fit import CHANGES, LOOSER, Change, cost, fit, moves_errors, out_of_fold
 from forethought.training.adapt.gate import Figures, effect, forgotten, movement, objections, too_little, unexplained
 from forethought.training.adapt.minds import changed_parts, load_parts_of
 from forethought.training.adapt.moves import Moves, encode_episodes, lens_for
@@ -44,7 +44,7 @@ from forethought.training.trainer import run_stage
 from forethought.types import BoxSpace, Episode, ExperienceSpec
 
 ABOUT = 1.1
-"""A smaller change is taken if its held-out oddness is at most so much above the best one's."""
+"""A smaller change is taken if its held-out error is at most so much above the best one's."""
 AGAIN = 4
 """Critic and habit begin where they were, and take the training's updates divided by this."""
 
@@ -109,7 +109,6 @@ class _Learner:
                 f"{folder.path}: has no monitor of surprise (its held-out episodes were too short); train on longer ones"
             )
         self.folder, self.spec, self.config, self.parts, self.seed, self.watcher = folder, spec, config, parts, seed, watcher
-        self.signals = parts.monitor.signals
         self.base, device = parts.model.dynamics, next(parts.model.parameters()).device
         self.ruler, self.lens = Ruler.of(parts.monitor, device), lens_for(parts, spec, episodes)
         self.replay = load_replay(folder, config.frameskip, config.encoder.scene_size)
@@ -130,7 +129,7 @@ class _Learner:
         for parts, lens in tried:
             seen = encode_episodes(parts, self.spec, self.config.frameskip, lens, episodes)
             found.append(moves_errors(parts.model.dynamics, Moves.of(seen, parts.model.dynamics), self.ruler).double().numpy())
-        return min(found, key=lambda errors: float(np.minimum(errors, MOST).mean()))
+        return min(found, key=cost)
 
     def judge(self) -> str | tuple[Change, Figures, Adapted]:
         """The change to make, its figures, and itself as fitted on all of the experience; or why not to learn."""
@@ -141,27 +140,24 @@ class _Learner:
         if not tried:
             share = float(np.mean(self.before_N > 1))
             return f"no correction explains it: {share:.0%} of moves are surprising, and stay so after whatever was tried"
-        best = min(found.cost() for _, found in tried)
-        change, found = next((c, f) for c, f in tried if f.cost() <= ABOUT * best)
-        errors = found.errors_N
+        best = min(cost(errors) for _, errors in tried)
+        change, errors = next((c, e) for c, e in tried if cost(e) <= ABOUT * best)
         adapted = fit(self.base, self.spec.action_space, change, self.new, self.old, self.ruler, self.seed)
         figures = self._figures(adapted, errors)
         against = list(objections(figures, self.before_N, errors, self.new))
         return (change, figures, adapted) if not against else f"{change.name}: {'; '.join(against)}"
 
-    def _tried(self) -> Iterator[tuple[Change, HeldOut]]:
-        """Changes and what they do on held-out moves, in order of size, until one foretells this world as well as the log's."""
-        nothing = fit(self.base, self.spec.action_space, CHANGES[0], self.new, self.old, self.ruler)
-        usual = held_out(nothing, self.old, self.signals, self.ruler).cost()
+    def _tried(self) -> Iterator[tuple[Change, NDArray[np.float64]]]:
+        """Changes and their held-out errors, in order of size, until one foretells this world as well as the log's."""
+        space, usual = self.spec.action_space, cost(moves_errors(self.base, self.old, self.ruler).double().numpy())
         for known in CHANGES:
             if not self._possible(known):
                 continue
             change = replace(known, alone=LOOSER) if self.lens.patches else known
-            space = self.spec.action_space
-            found = out_of_fold(self.base, space, change, self.new, self.old, self.signals, self.ruler, self.seed)
-            if found is not None:
-                yield change, found
-                if found.cost() <= ABOUT * usual:
+            errors = out_of_fold(self.base, space, change, self.new, self.old, self.ruler, self.seed)
+            if errors is not None:
+                yield change, errors
+                if cost(errors) <= ABOUT * usual:
                     return
 
     def _possible(self, change: Change) -> bool:
@@ -171,7 +167,7 @@ class _Learner:
 
     def _figures(self, adapted: Adapted, errors: NDArray[np.float64]) -> Figures:
         return Figures(
-            len(self.new), len(np.unique(self.new.stretch_N)), _cost(self.before_N), _cost(errors),
+            len(self.new), len(np.unique(self.new.stretch_N)), cost(self.before_N), cost(errors),
             float(np.mean(self.before_N > 1)), float(np.mean(errors > 1)),
             unexplained(errors, self.new, self.ruler),
             movement(self.new, self.ruler) / movement(self.old, self.ruler),
@@ -193,10 +189,6 @@ class _Learner:
     def _places(self) -> Latents:
         """Where the world looks otherwise, only what was seen of it now; else, of all places that were ever seen."""
         return self.seen if self.lens.patches else joined(self.replay.latents, self.seen)
-
-
-def _cost(errors_N: NDArray[np.float64]) -> float:
-    return float(np.minimum(errors_N, MOST).mean())
 
 
 def joined(first: Latents, second: Latents) -> Latents:
